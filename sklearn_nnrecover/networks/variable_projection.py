@@ -1,0 +1,316 @@
+"""Variable projection: Levenberg-Marquardt on the hidden units, the output layer eliminated.
+
+Model, in design coordinates (rows are samples)::
+
+    Y = f(Z V) A + c + noise              or, with a free linear part,
+    Y = f(Z V) A + Z B + c + noise
+
+For given hidden units V (p, k) the rest is linear least squares on F = [f(ZV), 1] (or [f(ZV), Z]),
+so the weighted residual sum of squares is a function of V alone. With P the projector off the
+columns of F, A_j the output weights of unit j and D_j = diag f'(Z v_j), Kaufman's Jacobian has the
+columns -(P D_j Z e_a) A_j, and the normal matrix needs no matrix of n m rows::
+
+    S[(j, a), (l, b)] = (A_j . A_l) (e_a' Z' D_j P D_l Z e_b).
+
+Products of the Gram matrix lose half the digits, but only of the *step*: the residual is formed
+explicitly after two refinements of the output layer, and the gradient Z'(D * (R A')) from it, so
+that iterations contract down to rounding of the residual itself, without an orthogonal
+factorisation of the Jacobian.
+
+References
+----------
+Golub and Pereyra, "Separable nonlinear least squares: the variable projection method and its
+applications", Inverse Problems 19 (2003). Kaufman, "A variable projection method for solving
+separable nonlinear least squares problems", BIT 15 (1975). Nielsen, "Damping parameter in
+Marquardt's method", IMM-REP-1999-05 (1999).
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg import LinAlgError, cho_factor, cho_solve, solve_triangular
+
+from sklearn_nnrecover.linalg.blocks import row_blocks
+from sklearn_nnrecover.linalg.steps import Step, Steps
+from sklearn_nnrecover.networks.rectified_activations import RELU, Activation
+from sklearn_nnrecover.networks.two_layer_network import Samples, TwoLayerNetwork
+
+EPS = np.finfo(float).eps
+# Relative residual below which rounding may decide the comparison of two losses.
+ROUNDING_REGIME = 1e-11
+MAX_DAMPING = 1e10
+
+
+class Fit(NamedTuple):
+    """A local least-squares optimum.
+
+    Attributes
+    ----------
+    network : TwoLayerNetwork
+        Hidden units of unit norm if the activation is homogeneous.
+    linear : ndarray of shape (p, m) or None
+        Free linear part B, to be added as ``Z @ linear``; with an intercept its last row is zero
+        and the constant stands in ``network.c``. None without a linear part.
+    loss : float
+        Weighted residual sum of squares.
+    converged : bool
+        Whether the loss stopped falling (to ``tol``, or to rounding) within the budget.
+    n_iter : int
+        Normal matrices that were formed: the work.
+    """
+
+    network: TwoLayerNetwork
+    linear: np.ndarray | None
+    loss: float
+    converged: bool
+    n_iter: int
+
+
+class Projection(NamedTuple):
+    """The residual at given hidden units, all other parameters at their optimum."""
+
+    V: np.ndarray
+    slope: np.ndarray  # f'(Z V)', (k, n)
+    features: np.ndarray  # root-weighted F', (k + q, n)
+    factor: np.ndarray  # lower Cholesky factor of the scaled Gram matrix of F
+    scale: np.ndarray  # column norms of F
+    coefficients: np.ndarray  # (k + q, m)
+    residual: np.ndarray  # root-weighted R', (m, n)
+    loss: float
+
+
+class SeparableLeastSquares:
+    """Loss, gradient and normal matrix of the separable least-squares problem.
+
+    Arrays are kept with samples along the last, contiguous axis.
+
+    Parameters
+    ----------
+    samples : Samples
+        Design and outputs.
+    activation : Activation
+        Elementwise activation f.
+    linear_part : bool
+        Whether a free linear part Z B is fitted beside the units.
+    """
+
+    def __init__(
+        self, samples: Samples, activation: Activation = RELU, linear_part: bool = False
+    ) -> None:
+        root = np.sqrt(samples.weight)
+        self.samples = samples
+        self.activation = activation
+        self.linear_part = linear_part
+        self.Zt = np.ascontiguousarray(samples.Z.T)
+        self.weighted_Zt = self.Zt * root
+        self.weighted_Yt = np.ascontiguousarray(samples.Y.T) * root
+        self.root = root
+        self.total = float(np.einsum("ij,ij->", self.weighted_Yt, self.weighted_Yt))
+        if linear_part:
+            self.extra = self.weighted_Zt
+        elif samples.intercept:
+            self.extra = root[None, :]
+        else:
+            self.extra = np.empty((0, len(root)))
+
+    def project(self, V: np.ndarray) -> Projection:
+        """Eliminate the output layer at hidden units V."""
+        T = V.T @ self.Zt
+        H = self.activation.value(T)
+        F = np.concatenate([H * self.root, self.extra])
+        gram = F @ F.T
+        scale = np.sqrt(np.diagonal(gram))
+        scale = np.where(scale > 0, scale, 1.0)
+        gram /= scale[:, None] * scale
+        # The shift only makes the factor exist for dependent or dead units; refinement undoes it
+        # wherever the data determine the coefficients.
+        gram[np.diag_indices_from(gram)] += 64 * EPS
+        factor = np.linalg.cholesky(gram)
+        coefficients = np.zeros((len(F), len(self.weighted_Yt)))
+        residual = self.weighted_Yt
+        for _ in range(2):
+            rhs = (F @ residual.T) / scale[:, None]
+            coefficients = coefficients + (
+                cho_solve((factor, True), rhs, check_finite=False) / scale[:, None]
+            )
+            residual = self.weighted_Yt - coefficients.T @ F
+        loss = float(np.einsum("ij,ij->", residual, residual))
+        return Projection(
+            V, self.activation.derivative(T), F, factor, scale, coefficients, residual, loss
+        )
+
+    def gradient(self, at: Projection) -> np.ndarray:
+        """Minus half the gradient of the loss with respect to V, shape (k, p)."""
+        k = at.V.shape[1]
+        return (at.slope * (at.coefficients[:k] @ at.residual)) @ self.weighted_Zt.T
+
+    def normal_matrix(self, at: Projection) -> np.ndarray:
+        """Kaufman's normal matrix S, shape (k p, k p), units first."""
+        p, k = at.V.shape
+        n = self.Zt.shape[1]
+        q = len(at.features)
+        gram = np.zeros((k * p, k * p))
+        cross = np.zeros((q, k * p))
+        for block in row_blocks(n, 8 * (k * p + q)):
+            tangents = (at.slope[:, None, block] * self.weighted_Zt[:, block]).reshape(k * p, -1)
+            gram += tangents @ tangents.T
+            cross += at.features[:, block] @ tangents.T
+        cross /= at.scale[:, None]
+        cross = solve_triangular(at.factor, cross, lower=True, check_finite=False)
+        gram -= cross.T @ cross
+        A = at.coefficients[:k]
+        gram.reshape(k, p, k, p)[...] *= (A @ A.T)[:, None, :, None]
+        return gram
+
+    def fit(self, at: Projection, converged: bool, n_iter: int) -> Fit:
+        """Package a projection as a network."""
+        k = at.V.shape[1]
+        A, rest = at.coefficients[:k], at.coefficients[k:].copy()
+        c = np.zeros(A.shape[1])
+        if self.samples.intercept:
+            c = rest[-1].copy()
+            rest[-1] = 0.0
+        network = TwoLayerNetwork(at.V, A, c, self.activation)
+        return Fit(network, rest if self.linear_part else None, at.loss, converged, n_iter)
+
+    def normalize(self, V: np.ndarray) -> np.ndarray:
+        """Unit columns for homogeneous activations."""
+        if self.activation.degree is None:
+            return V
+        norms = np.linalg.norm(V, axis=0)
+        return V / np.where(norms > 0, norms, 1.0)
+
+
+def damped_step(
+    S: np.ndarray, gradient: np.ndarray, V: np.ndarray, damping: float, homogeneous: bool
+) -> tuple[np.ndarray, float] | None:
+    """Solve for one Levenberg-Marquardt step.
+
+    Parameters
+    ----------
+    S : ndarray of shape (k p, k p)
+        Normal matrix.
+    gradient : ndarray of shape (k, p)
+        Minus half the gradient.
+    V : ndarray of shape (p, k)
+        Hidden units.
+    damping : float
+        Marquardt parameter, relative to the diagonal of S.
+    homogeneous : bool
+        Whether each unit's own direction is a gauge: then it is kept still.
+
+    Returns
+    -------
+    step : ndarray of shape (p, k)
+    predicted : float
+        Fall of the loss that the quadratic model predicts.
+    None if the damped matrix is not positive definite.
+    """
+    p, k = V.shape
+    diagonal = np.diagonal(S).copy()
+    floor = np.maximum(diagonal.reshape(k, p).max(axis=1), 1e-12 * diagonal.max(initial=0.0))
+    floor = np.where(floor > 0, floor, 1.0)
+    shift = damping * np.maximum(diagonal, 1e-3 * np.repeat(floor, p))
+    damped = S.copy()
+    damped[np.diag_indices_from(damped)] += shift
+    if homogeneous:
+        blocks = damped.reshape(k, p, k, p)
+        own = np.arange(k)
+        blocks[own, :, own, :] += (
+            floor[:, None, None]
+            * V.T[:, :, None]
+            * V.T[:, None, :]
+            / np.sum(V**2, axis=0)[:, None, None]
+        )
+    try:
+        factor = cho_factor(damped, lower=True, overwrite_a=True, check_finite=False)
+    except LinAlgError:
+        return None
+    right = gradient.ravel()
+    flat = cho_solve(factor, right, check_finite=False)
+    # Loss falls by 2 g's - s'Ss with g minus half the gradient; (S + D)s = g turns it into this.
+    predicted = float(flat @ right + flat @ (shift * flat))
+    return flat.reshape(k, p).T, predicted
+
+
+def variable_projection(
+    samples: Samples,
+    V0: np.ndarray,
+    *,
+    activation: Activation = RELU,
+    linear_part: bool = False,
+    max_iter: int = 200,
+    tol: float = 1e-12,
+) -> Steps[Fit]:
+    """Run Levenberg-Marquardt from one start to a local least-squares optimum.
+
+    Parameters
+    ----------
+    samples : Samples
+        Design and outputs.
+    V0 : ndarray of shape (p, k)
+        Initial hidden units. A unit that is zero on every sample gets zero output weights and
+        stays where it is.
+    activation : Activation, default=RELU
+        Elementwise activation; units are renormalised only if it is homogeneous.
+    linear_part : bool, default=False
+        Fit a free linear part Z B beside the units; each ReLU unit then matters only up to sign.
+    max_iter : int, default=200
+        Largest number of normal matrices formed.
+    tol : float, default=1e-12
+        Stop when the predicted relative fall of the loss is below it.
+
+    Yields
+    ------
+    Step
+        Loss, predicted relative fall, hidden units V.
+
+    Returns
+    -------
+    Fit
+    """
+    problem = SeparableLeastSquares(samples, activation, linear_part)
+    return (yield from minimize_separable(problem, V0, max_iter=max_iter, tol=tol))
+
+
+def minimize_separable(
+    problem: SeparableLeastSquares, V0: np.ndarray, *, max_iter: int = 200, tol: float = 1e-12
+) -> Steps[Fit]:
+    """Run :func:`variable_projection` on a prepared problem (shared by many starts)."""
+    homogeneous = problem.activation.degree is not None
+    at = problem.project(problem.normalize(np.asarray(V0, dtype=float)))
+    damping, growth = 1e-2, 2.0
+    rounding_loss = (ROUNDING_REGIME**2) * problem.total
+    n_iter = stalled = 0
+    while n_iter < max_iter:
+        n_iter += 1
+        S, gradient = problem.normal_matrix(at), problem.gradient(at)
+        before = at.loss
+        while True:
+            solved = damped_step(S, gradient, at.V, damping, homogeneous)
+            predicted = 0.0
+            if solved is not None:
+                step, predicted = solved
+                if predicted <= tol * at.loss and at.loss > rounding_loss:
+                    yield Step(at.loss, predicted / at.loss, at.V)
+                    return problem.fit(at, True, n_iter)
+                trial = problem.project(problem.normalize(at.V + step))
+                if trial.loss < at.loss:
+                    gain = (at.loss - trial.loss) / max(predicted, np.finfo(float).tiny)
+                    damping *= max(1 / 10, 1 - (2 * gain - 1) ** 3)
+                    damping, growth = max(damping, 1e-15), 2.0
+                    at = trial
+                    break
+            if at.loss <= rounding_loss or damping > MAX_DAMPING:
+                # No descent direction left: rounding level, or a kink of the activation.
+                return problem.fit(at, True, n_iter)
+            damping *= growth
+            growth *= 2
+        yield Step(at.loss, predicted / before, at.V)
+        # Near rounding a step that gains little is noise; two in a row end the search.
+        stalled = stalled + 1 if at.loss <= rounding_loss and at.loss > 0.5 * before else 0
+        if stalled == 2:
+            return problem.fit(at, True, n_iter)
+    return problem.fit(at, False, n_iter)
