@@ -1,0 +1,1 @@
+"""Numerical ground floor: NumPy and SciPy only, no estimator machinery."""

@@ -1,0 +1,74 @@
+"""Whitening of weighted samples on the subspace in which they vary."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+
+class Whitening(NamedTuple):
+    """The affine map ``x -> (x - mean) @ transform`` onto uncorrelated unit-variance coordinates.
+
+    Attributes
+    ----------
+    mean : ndarray of shape (n_features,)
+        Centre; zeros without centring.
+    transform : ndarray of shape (n_features, rank)
+        Whitening matrix; columns of X that are constant (or collinear) get no own direction.
+    rank : int
+        Dimension of the subspace in which the samples vary.
+    null_basis : ndarray of shape (n_features, n_features - rank)
+        Directions in which the samples do not vary, in column-scaled coordinates.
+    """
+
+    mean: np.ndarray
+    transform: np.ndarray
+    rank: int
+    null_basis: np.ndarray
+
+    def apply(self, X: np.ndarray) -> np.ndarray:
+        """Whitened coordinates of rows of X, shape (n, rank)."""
+        return (X - self.mean) @ self.transform
+
+
+def whiten(
+    X: np.ndarray, weight: np.ndarray | None = None, *, center: bool = True, rtol: float = 1e-10
+) -> Whitening:
+    """Whiten by a singular value decomposition of the column-scaled samples.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n, n_features)
+        Samples.
+    weight : ndarray of shape (n,) or None
+        Positive frequencies; None means ones.
+    center : bool, default=True
+        Subtract the weighted mean; without it the second moment, not the covariance, becomes the
+        identity.
+    rtol : float, default=1e-10
+        Directions whose singular value (columns scaled to unit spread) is below ``rtol`` times the
+        largest are taken as constant; a column is constant when its spread is below
+        ``16 eps`` times its largest magnitude.
+
+    Returns
+    -------
+    Whitening
+    """
+    n, d = X.shape
+    weight = np.ones(n) if weight is None else weight
+    total = weight.sum()
+    mean = weight @ X / total if center else np.zeros(d)
+    centered = X - mean
+    scale = np.sqrt(weight @ centered**2 / total)
+    magnitude = np.max(np.abs(X), axis=0, initial=0.0)
+    varies = scale > 16 * np.finfo(X.dtype).eps * magnitude
+    scale = np.where(varies, scale, 1.0)
+    scaled = np.where(varies, centered / scale, 0.0) * np.sqrt(weight / total)[:, None]
+    # The triangular factor carries all that is needed, at the size of the features.
+    factor = np.linalg.qr(scaled, mode="r") if n > d else scaled
+    _, singular, right = np.linalg.svd(factor, full_matrices=True)
+    rank = int(np.sum(singular > rtol * max(singular.max(initial=0.0), np.finfo(float).tiny)))
+    transform = (right[:rank].T / singular[:rank]) / scale[:, None]
+    transform[~varies] = 0.0
+    return Whitening(mean, transform, rank, right[rank:].T)
