@@ -30,7 +30,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
-from scipy.linalg import LinAlgError, cho_factor, cho_solve, solve_triangular
+from scipy.linalg.lapack import dpotrf, dpotrs, dtrtrs
 
 from sklearn_nnrecover.linalg.blocks import row_blocks
 from sklearn_nnrecover.linalg.steps import Step, Steps
@@ -40,6 +40,8 @@ from sklearn_nnrecover.networks.two_layer_network import Samples, TwoLayerNetwor
 EPS = np.finfo(float).eps
 # Relative residual below which rounding may decide the comparison of two losses.
 ROUNDING_REGIME = 1e-11
+# Relative loss below which the output layer is refined once.
+REFINE_BELOW = 1e-4
 MAX_DAMPING = 1e10
 
 
@@ -127,16 +129,18 @@ class SeparableLeastSquares:
         # The shift only makes the factor exist for dependent or dead units; refinement undoes it
         # wherever the data determine the coefficients.
         gram[np.diag_indices_from(gram)] += 64 * EPS
-        factor = np.linalg.cholesky(gram)
+        factor, _ = dpotrf(gram, lower=1, overwrite_a=1)
         coefficients = np.zeros((len(F), len(self.weighted_Yt)))
-        residual = self.weighted_Yt
-        for _ in range(2):
-            rhs = (F @ residual.T) / scale[:, None]
-            coefficients = coefficients + (
-                cho_solve((factor, True), rhs, check_finite=False) / scale[:, None]
-            )
+        residual, loss = self.weighted_Yt, 0.0
+        while True:
+            correction, _ = dpotrs(factor, (F @ residual.T) / scale[:, None], lower=1)
+            refined = loss > 0
+            coefficients = coefficients + correction / scale[:, None]
             residual = self.weighted_Yt - coefficients.T @ F
-        loss = float(np.einsum("ij,ij->", residual, residual))
+            loss = float(np.einsum("ij,ij->", residual, residual))
+            # Far from zero residual the error of one solve is of second order in the loss.
+            if refined or loss > REFINE_BELOW * self.total or loss == 0:
+                break
         return Projection(
             V, self.activation.derivative(T), F, factor, scale, coefficients, residual, loss
         )
@@ -157,8 +161,7 @@ class SeparableLeastSquares:
             tangents = (at.slope[:, None, block] * self.weighted_Zt[:, block]).reshape(k * p, -1)
             gram += tangents @ tangents.T
             cross += at.features[:, block] @ tangents.T
-        cross /= at.scale[:, None]
-        cross = solve_triangular(at.factor, cross, lower=True, check_finite=False)
+        cross, _ = dtrtrs(at.factor, cross / at.scale[:, None], lower=1)
         gram -= cross.T @ cross
         A = at.coefficients[:k]
         gram.reshape(k, p, k, p)[...] *= (A @ A.T)[:, None, :, None]
@@ -224,12 +227,11 @@ def damped_step(
             * V.T[:, None, :]
             / np.sum(V**2, axis=0)[:, None, None]
         )
-    try:
-        factor = cho_factor(damped, lower=True, overwrite_a=True, check_finite=False)
-    except LinAlgError:
+    factor, failed = dpotrf(damped.T, lower=1, overwrite_a=1)
+    if failed:
         return None
     right = gradient.ravel()
-    flat = cho_solve(factor, right, check_finite=False)
+    flat, _ = dpotrs(factor, right, lower=1)
     # Loss falls by 2 g's - s'Ss with g minus half the gradient; (S + D)s = g turns it into this.
     predicted = float(flat @ right + flat @ (shift * flat))
     return flat.reshape(k, p).T, predicted
