@@ -14,6 +14,9 @@ import numpy as np
 from sklearn_nnrecover.linalg.whitening import Whitening, whiten
 from sklearn_nnrecover.networks.two_layer_network import Samples, TwoLayerNetwork
 
+# Rounding errors of a network's sums, in units of eps times the largest magnitude met.
+ROUNDING_UNITS = 16.0
+
 
 class Design(NamedTuple):
     """Coordinate map of one fit.
@@ -51,7 +54,12 @@ class Design(NamedTuple):
 
 
 def orthonormal_design(
-    X: np.ndarray, y: np.ndarray, weight: np.ndarray, *, intercept: bool
+    X: np.ndarray,
+    y: np.ndarray,
+    weight: np.ndarray,
+    *,
+    intercept: bool,
+    eps: float = float(np.finfo(np.float64).eps),
 ) -> tuple[Samples, Design]:
     """Whiten the inputs and scale the outputs.
 
@@ -65,14 +73,22 @@ def orthonormal_design(
         Positive frequencies.
     intercept : bool
         Whether the network has biases; without them inputs are not centred.
+    eps : float
+        Machine epsilon of the dtype in which the user gave X and y.
 
     Returns
     -------
     samples : Samples
     design : Design
     """
-    whitening = whiten(X, weight, center=intercept)
+    whitening = whiten(X, weight, center=intercept, rtol=max(1e-10, 64 * eps))
     center = np.average(y, axis=0, weights=weight) if intercept else 0.0
     spread = float(np.sqrt(np.average(np.mean((y - center) ** 2, axis=1), weights=weight)))
     design = Design(whitening, spread if spread > 0 else 1.0, intercept)
-    return Samples(design.transform(X), y / design.output_scale, weight, intercept), design
+    # A value of magnitude M carries an error of eps M, however small its spread is.
+    size = np.abs(X).max(axis=0, initial=0.0) @ np.abs(whitening.transform)
+    magnitude = max(1.0, np.abs(y).max(initial=0.0) / design.output_scale, *size.tolist())
+    rounding = ROUNDING_UNITS * eps * float(magnitude)
+    return Samples(
+        design.transform(X), y / design.output_scale, weight, intercept, rounding
+    ), design

@@ -29,12 +29,15 @@ class Activation:
         ``derivative(T)``: its derivative, elementwise; at a kink the right-continuous choice 0.
     degree : float or None
         Degree of positive homogeneity, None where there is none (no scale gauge).
+    negative_slope : float or None
+        Slope on negative arguments of a piecewise linear activation, None for any other.
     """
 
     name: str
     value: Callable[[Array], Array]
     derivative: Callable[[Array], Array]
     degree: float | None = None
+    negative_slope: float | None = None
 
 
 def _relu(T: Array) -> Array:
@@ -45,4 +48,4 @@ def _heaviside(T: Array) -> Array:
     return (T > 0).astype(T.dtype)
 
 
-RELU = Activation("relu", _relu, _heaviside, 1.0)
+RELU = Activation("relu", _relu, _heaviside, degree=1.0, negative_slope=0.0)

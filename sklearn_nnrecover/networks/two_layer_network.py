@@ -34,12 +34,16 @@ class Samples(NamedTuple):
         Positive frequencies w.
     intercept : bool
         Whether the network has biases (inside V) and output intercepts c (else c = 0).
+    rounding : float
+        Root mean square error that rounding of the user's arrays causes in Y, relative to the
+        root mean square deviation of Y: no residual below it can be told from zero.
     """
 
     Z: np.ndarray
     Y: np.ndarray
     weight: np.ndarray
     intercept: bool
+    rounding: float = 64 * float(np.finfo(np.float64).eps)
 
     def n_parameters(self, n_hidden: int) -> int:
         """Free parameters of a network of this width, after the scale gauge of each unit."""
