@@ -52,15 +52,21 @@ def parse_seeds(text: str) -> list[int]:
     """Seeds from ``"0-9"``, ``"3"`` or ``"0,4,7-9"``, both ends included."""
     seeds: list[int] = []
     for part in text.split(","):
-        first, _, last = part.partition("-")
+        first, dash, last = part.partition("-")
         try:
-            chosen = range(int(first), int(last or first) + 1)
+            chosen = range(int(first), int(last if dash else first) + 1)
         except ValueError:
             chosen = range(0)
         if not chosen:
             raise argparse.ArgumentTypeError(f"{text!r} is not a list of seeds such as 0-9 or 0,4")
         seeds.extend(chosen)
     return seeds
+
+
+def missing_peers(case: Case) -> str:
+    """Why a case cannot run here, or an empty string."""
+    missing = [name for name in case.requires if importlib.util.find_spec(name) is None]
+    return f"{', '.join(missing)} not installed" if missing else ""
 
 
 def measure(case: Case, seed: int) -> dict[str, Any]:
@@ -71,7 +77,7 @@ def measure(case: Case, seed: int) -> dict[str, Any]:
     except Exception as error:  # a failed seed is a result, the others must still run
         outcome = {
             "success": False,
-            "error": f"{type(error).__name__}: {error}",
+            "raised": f"{type(error).__name__}: {error}",
             "traceback": traceback.format_exc(),
         }
     outcome["success"] = bool(outcome["success"])
@@ -133,8 +139,8 @@ def _print_case(name: str, summary: dict[str, Any]) -> None:
         flush=True,
     )
     for run in runs:
-        if "error" in run:
-            print(f"        seed {run['seed']}: {run['error']}", flush=True)
+        if "raised" in run:
+            print(f"        seed {run['seed']} raised {run['raised']}", flush=True)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -156,13 +162,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 0
 
     measured: dict[str, Any] = {}
-    skipped: dict[str, str] = {}
+    skipped = {case.name: absent for case in cases if (absent := missing_peers(case))}
+    for name, absent in skipped.items():
+        print(f"skipped {name}: {absent}", flush=True)
     with threadpool_limits(limits=options.threads):
         for case in cases:
-            missing = [name for name in case.requires if importlib.util.find_spec(name) is None]
-            if missing:
-                skipped[case.name] = f"{', '.join(missing)} not installed"
-                print(f"skipped {case.name}: {skipped[case.name]}", flush=True)
+            if case.name in skipped:
                 continue
             summary = summarize(case, [measure(case, seed) for seed in options.seeds])
             measured[case.name] = summary
@@ -170,7 +175,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
             if options.out is not None:  # after each case: a long run may be interrupted
                 result = {"environment": environment(), "cases": measured, "skipped": skipped}
                 options.out.write_text(json.dumps(result, indent=1, default=_plain) + "\n")
-        print(f"{sum(s['reached'] for s in measured.values())} of {len(measured)} claims reached")
+    print(f"{sum(s['reached'] for s in measured.values())} of {len(measured)} claims reached")
     return 0 if all(summary["reached"] for summary in measured.values()) else 1
 
 
