@@ -1,0 +1,263 @@
+"""Recover a ReLU network of unknown width: over-parametrise, then reduce.
+
+For noiseless data and any number of outputs, one included. More hidden units than the network
+has, with free linear features beside them so that each matters only up to its sign, are fitted
+to zero residual (:mod:`variable_projection`, on few samples :mod:`graduated_smoothing`), reduced
+to the fewest hyperplanes that keep it zero (:mod:`hyperplane_grouping`), and given their signs by
+the linear part (:mod:`sign_resolution`). The width comes out.
+
+A zero residual alone proves nothing: starts go on until several, independent of each other, have
+arrived at the same network.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from sklearn_nnrecover.linalg.steps import Steps
+from sklearn_nnrecover.networks.graduated_smoothing import WIDTHS, graduated_fit
+from sklearn_nnrecover.networks.hyperplane_grouping import is_zero, reduce_units
+from sklearn_nnrecover.networks.sign_resolution import resolve_signs
+from sklearn_nnrecover.networks.two_layer_network import Samples, TwoLayerNetwork
+from sklearn_nnrecover.networks.variable_projection import Fit, variable_projection
+
+# Residual at which a fit counts as zero: it converges quadratically from there.
+ZERO_RESIDUAL = 1e-10
+# Free parameters of a fit, as a share of the equations: beyond it anything can be interpolated.
+MAX_PARAMETERS = 0.8
+MATCH_TOL = 1e-6
+
+
+class Reduction(NamedTuple):
+    """A network that reproduces the data, and how it was come by.
+
+    Attributes
+    ----------
+    network : TwoLayerNetwork
+        Kinked units first, always-on units last.
+    loss : float
+        Weighted residual sum of squares.
+    n_always_on : int
+        Units that are never inactive on the samples: together they make a linear function, which
+        is all that the data determine of them.
+    signs_identified : bool
+        Whether the data decide on which side each kinked unit is active. If not, each is inactive
+        at the mean input, and one always-on unit an output direction makes up for it.
+    n_agreeing : int
+        Independent starts that arrived at this network.
+    n_rivals : int
+        Other networks of at most this width with zero residual that were met.
+    n_starts : int
+        Starts in all.
+    """
+
+    network: TwoLayerNetwork
+    loss: float
+    n_always_on: int
+    signs_identified: bool
+    n_agreeing: int
+    n_rivals: int
+    n_starts: int
+
+
+class Plan(NamedTuple):
+    """How one start is made: units as a multiple of the width, and the model fitted."""
+
+    excess: float
+    linear_part: bool
+    smoothed: bool
+
+
+PLANS = (
+    Plan(1.5, True, False),
+    Plan(1.0, True, True),
+    Plan(1.0, False, True),
+    Plan(1.3, True, True),
+    Plan(2.0, True, False),
+    Plan(1.3, False, True),
+)
+
+
+def reduce_recovery(
+    samples: Samples,
+    *,
+    rng: np.random.RandomState,
+    n_hidden: int | None = None,
+    n_init: int = 60,
+    max_iter: int = 100,
+    n_agreeing: int = 3,
+) -> Steps[Reduction | None]:
+    """Recover a ReLU network from noiseless samples, of given or of unknown width.
+
+    Parameters
+    ----------
+    samples : Samples
+        Design and outputs.
+    rng : RandomState
+        Source of the random starts.
+    n_hidden : int or None, default=None
+        Width from which the number of units fitted is derived; None tries a ladder of widths,
+        smallest first. The network returned may be narrower.
+    n_init : int, default=60
+        Budget of starts, for each width of the ladder.
+    max_iter : int, default=100
+        Iterations of one fit.
+    n_agreeing : int, default=3
+        Stop when this many starts have arrived at the same network.
+
+    Yields
+    ------
+    Step
+        Those of the fits.
+
+    Returns
+    -------
+    Reduction or None
+        The narrowest network of zero residual, the one met most often among equals; None if no
+        start reached zero residual.
+    """
+    limit = max_hidden(samples)
+    widths = width_ladder(limit) if n_hidden is None else [n_hidden]
+    tol = max(ZERO_RESIDUAL, 1e3 * samples.rounding) * np.sqrt(
+        samples.weight.sum() * samples.Y.shape[1]
+    )
+    found: list[Reduction] = []
+    n_starts = 0
+    for attempt in range(n_init):
+        plan = PLANS[attempt % len(PLANS)]
+        for width in widths:
+            n_units = max(width, min(int(np.ceil(plan.excess * width)), limit))
+            fit = yield from start(samples, n_units, plan, rng, max_iter=max_iter)
+            n_starts += 1
+            if not is_zero(fit, tol):
+                continue
+            reduction = yield from reduce_fit(samples, fit, tol=tol)
+            if reduction is None:
+                continue
+            found = collect(found, reduction, samples)
+            best = found[0]
+            if best.n_agreeing >= n_agreeing:
+                return best._replace(n_rivals=len(found) - 1, n_starts=n_starts)
+            # A width that led to zero once will again.
+            widths = [width]
+            break
+    return found[0]._replace(n_rivals=len(found) - 1, n_starts=n_starts) if found else None
+
+
+def max_hidden(samples: Samples) -> int:
+    """Largest number of units fitted beside a linear part, at least 1."""
+    n, p = samples.Z.shape
+    m = samples.Y.shape[1]
+    return max(1, int((MAX_PARAMETERS * n - p) * m / (p - 1 + m)))
+
+
+def width_ladder(limit: int) -> list[int]:
+    """Widths to be tried, about a factor 1.5 apart."""
+    widths = [1]
+    while widths[-1] < limit:
+        widths.append(min(limit, int(np.ceil(1.5 * widths[-1]))))
+    return widths
+
+
+def random_hyperplanes(samples: Samples, k: int, rng: np.random.RandomState) -> np.ndarray:
+    """Random directions, each hyperplane through a sample, shape (p, k)."""
+    p = samples.Z.shape[1]
+    V = rng.standard_normal((p, k))
+    if samples.intercept:
+        V[-1] = 0
+        through = samples.Z[rng.choice(len(samples.Z), size=k)]
+        V[-1] = -np.einsum("kp,pk->k", through, V)
+    return V
+
+
+def start(
+    samples: Samples, n_units: int, plan: Plan, rng: np.random.RandomState, *, max_iter: int
+) -> Steps[Fit]:
+    """Fit from random hyperplanes."""
+    return (
+        yield from graduated_fit(
+            samples,
+            random_hyperplanes(samples, n_units, rng),
+            linear_part=plan.linear_part,
+            widths=WIDTHS if plan.smoothed else (),
+            max_iter=max_iter,
+        )
+    )
+
+
+def reduce_fit(samples: Samples, fit: Fit, *, tol: float) -> Steps[Reduction | None]:
+    """Reduce a fit of zero residual to a network without a linear part.
+
+    Parameters
+    ----------
+    samples : Samples
+        Design and outputs.
+    fit : Fit
+        Fit with zero residual, with or without a linear part.
+    tol : float
+        Residual norm taken for zero.
+
+    Yields
+    ------
+    Step
+        Those of the refits.
+
+    Returns
+    -------
+    Reduction or None
+        None if the network does not reach zero residual without the linear part.
+    """
+    if fit.linear is None:
+        fit = yield from variable_projection(samples, fit.network.V, linear_part=True, max_iter=20)
+    fit = yield from reduce_units(samples, fit, tol=tol)
+    assert fit.linear is not None
+    signs = resolve_signs(fit.network, fit.linear, intercept=samples.intercept)
+    V_on = always_on_units(samples, signs.linear)
+    V = np.hstack([signs.network.V, V_on])
+    polished = yield from variable_projection(samples, V, max_iter=20)
+    if not is_zero(polished, tol):
+        return None
+    return Reduction(polished.network, polished.loss, V_on.shape[1], signs.identified, 1, 0, 1)
+
+
+def always_on_units(samples: Samples, linear: np.ndarray) -> np.ndarray:
+    """Fewest units, never inactive on the samples, that span a linear part, shape (p, r)."""
+    left, singular, _ = np.linalg.svd(linear, full_matrices=False)
+    if not singular.max(initial=0.0) > 0:
+        return np.zeros((len(linear), 0))
+    V = left[:, singular > 1e-9 * singular[0]]
+    if samples.intercept:
+        values = samples.Z @ V
+        V[-1] = 0.1 * np.ptp(values, axis=0) - values.min(axis=0)
+    return V
+
+
+def same_network(first: TwoLayerNetwork, second: TwoLayerNetwork, samples: Samples) -> bool:
+    """Whether two networks of unit-norm units agree up to the order of the units."""
+    if first.n_hidden != second.n_hidden:
+        return False
+    cosines = first.V.T @ second.V
+    order = np.argmax(cosines, axis=1)
+    if len(set(order.tolist())) < len(order):
+        return False
+    gap = np.linalg.norm(first.V - second.V[:, order], axis=0).max(initial=0.0)
+    return bool(
+        gap <= MATCH_TOL
+        and np.abs(first.A - second.A[order]).max() <= MATCH_TOL * np.abs(first.A).max()
+    )
+
+
+def collect(found: list[Reduction], new: Reduction, samples: Samples) -> list[Reduction]:
+    """Add a network to those found: the narrowest only, most frequent first."""
+    narrowest = min([new.network.n_hidden] + [old.network.n_hidden for old in found])
+    for index, old in enumerate(found):
+        if same_network(old.network, new.network, samples):
+            better = old if old.loss <= new.loss else new
+            found[index] = better._replace(n_agreeing=old.n_agreeing + 1)
+            break
+    else:
+        found.append(new)
+    found = [old for old in found if old.network.n_hidden == narrowest]
+    return sorted(found, key=lambda old: -old.n_agreeing)
