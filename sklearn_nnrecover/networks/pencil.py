@@ -1,0 +1,196 @@
+"""Activation-pattern pencils: a noiseless ReLU network from the fewest samples.
+
+A unit's activations lie in the outputs' space: relu(Z v) = Q zeta, Q an orthonormal basis of the
+outputs (and the constant). For the active set S of a trial v,
+
+    C = Z_S' Z_S,   D = Z_S' Q_S,   (C - D D') v' = lambda C v'
+
+gives the direction v' whose masked function 1_S (Z v') is nearest to the outputs' space: lambda is
+the squared sine of the angle. Replacing v by v' and S by its pattern is repeated until S stays; a
+true unit has lambda = 0. Units are collected from random starts until the outputs are spanned. The
+counting limit is about p + k samples; three times as many nearly always suffice.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from sklearn_nnrecover.linalg.blocks import row_blocks
+from sklearn_nnrecover.linalg.steps import Step, Steps
+from sklearn_nnrecover.networks.activation_pattern import PatternUnit, refine_unit
+from sklearn_nnrecover.networks.always_on_units import assemble_network
+from sklearn_nnrecover.networks.output_rank import OutputRank, output_rank
+from sklearn_nnrecover.networks.two_layer_network import Samples, TwoLayerNetwork
+
+
+@dataclass(frozen=True)
+class Pencil:
+    """Result of :func:`pencil_recovery`.
+
+    Attributes
+    ----------
+    network : TwoLayerNetwork or None
+        The network, its residual at rounding level; None if not all units were found.
+    reason : str
+        "" or one of "constant outputs", "linear outputs", "width", "too few samples", "no network".
+    outputs : OutputRank
+        Ranks of the outputs.
+    units : tuple of PatternUnit
+        The units with a kink that were found.
+    hits : ndarray of int, shape (n_units,)
+        How many starts ended in each of them.
+    n_starts : int
+        Starts made.
+    residual : float
+        Largest absolute residual of the network over the largest output.
+    always_on : ndarray of bool, shape (k,)
+        Units that are never inactive on the samples.
+    """
+
+    network: TwoLayerNetwork | None
+    reason: str
+    outputs: OutputRank
+    units: tuple[PatternUnit, ...] = ()
+    hits: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=int))
+    n_starts: int = 0
+    residual: float = np.inf
+    always_on: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
+
+
+def pencil_recovery(
+    samples: Samples,
+    *,
+    rng: np.random.RandomState,
+    n_hidden: int | None = None,
+    n_starts: int = 2000,
+    batch_size: int = 50,
+    max_iter: int = 30,
+) -> Steps[Pencil]:
+    """Recover a noiseless network with at least as many outputs as units from few samples.
+
+    Parameters
+    ----------
+    samples : Samples
+        Samples in design coordinates.
+    rng : RandomState
+        Draws starts.
+    n_hidden : int or None
+        Known number of units; None reads it from the rank of the outputs.
+    n_starts : int, default=2000
+        Largest number of starts.
+    batch_size : int, default=50
+        Starts that are run side by side; one step is yielded per batch.
+    max_iter : int, default=30
+        Pencils solved per start.
+
+    Yields
+    ------
+    Step
+        Objective: share of the units still missing.
+
+    Returns
+    -------
+    Pencil
+    """
+    outputs = output_rank(samples)
+    k = outputs.n_kinked
+    if outputs.rank == 0:
+        return Pencil(None, "constant outputs", outputs)
+    if k == 0:
+        return Pencil(None, "linear outputs", outputs)
+    if n_hidden is not None and n_hidden < outputs.rank:
+        return Pencil(None, "width", outputs)
+    root = np.sqrt(samples.weight / samples.weight.sum())[:, None]
+    Z = root * samples.Z
+    functions = np.column_stack([outputs.kinked, samples.Z @ outputs.linear])
+    Q = np.asarray(np.linalg.qr(root * functions)[0])
+    n, p = Z.shape
+    if n < p + Q.shape[1]:
+        return Pencil(None, "too few samples", outputs)
+    # Angles of true units are at the rounding of the outputs' basis.
+    tolerance = max(1e-10, 10 * outputs.noise)
+    found: list[PatternUnit] = []
+    hits: list[int] = []
+    tried = 0
+    while tried < n_starts and len(found) < k:
+        batch = min(batch_size, n_starts - tried)
+        V = _run_batch(Z, Q, rng.standard_normal((p, batch)), max_iter)
+        tried += batch
+        for v in V.T:
+            unit = refine_unit(Z, Q, Z @ v > 0)
+            if unit is None or unit.sine > tolerance or not _genuine(unit, outputs.linear, n):
+                continue
+            angles = [abs(float(unit.v @ other.v)) for other in found]
+            if angles and max(angles) > 1 - 1e-9:
+                hits[int(np.argmax(angles))] += 1
+            else:
+                found.append(unit)
+                hits.append(1)
+        yield Step((k - len(found)) / k, (k - len(found)) / k)
+    attempt = Pencil(
+        None, "no network", outputs, units=tuple(found), hits=np.array(hits), n_starts=tried
+    )
+    if len(found) != k:
+        return attempt
+    V = np.column_stack([unit.v for unit in found])
+    assembled = assemble_network(V, samples, outputs.n_linear)
+    if assembled is None:
+        return attempt
+    return replace(
+        attempt,
+        network=assembled.network,
+        reason="",
+        residual=assembled.residual,
+        always_on=assembled.always_on,
+    )
+
+
+def _genuine(unit: PatternUnit, linear: np.ndarray, n: int) -> bool:
+    """Whether a zero angle shows a unit: samples to spare, one solution, not a linear function."""
+    # A linear function of the outputs' space, shifted to 0 at its smallest, is no unit.
+    beyond = unit.v - linear @ (linear.T @ unit.v)
+    return (
+        unit.active_rank < unit.n_active < n
+        and unit.next_sine > 1e-7
+        and float(np.linalg.norm(beyond)) > 1e-7
+    )
+
+
+def _run_batch(Z: np.ndarray, Q: np.ndarray, V: np.ndarray, max_iter: int) -> np.ndarray:
+    """Iterate the pencils of all starts (columns of V) until their patterns stay."""
+    n, p = Z.shape
+    r = Q.shape[1]
+    running = np.arange(V.shape[1])
+    patterns = np.zeros((V.shape[1], n), dtype=bool)
+    for _ in range(max_iter):
+        active = (Z @ V[:, running]).T > 0
+        moved = np.any(active != patterns[running], axis=1)
+        patterns[running] = active
+        running, active = running[moved], active[moved]
+        if len(running) == 0:
+            break
+        C = np.zeros((len(running), p * p))
+        D = np.zeros((len(running), p * r))
+        for block in row_blocks(n, 8.0 * p * (p + r)):
+            mask = active[:, block].astype(float)
+            C += mask @ np.einsum("ij,il->ijl", Z[block], Z[block]).reshape(-1, p * p)
+            D += mask @ np.einsum("ij,il->ijl", Z[block], Q[block]).reshape(-1, p * r)
+        V[:, running] = _nearest_directions(
+            C.reshape(-1, p, p), D.reshape(-1, p, r), V[:, running].T
+        ).T
+    return V
+
+
+def _nearest_directions(C: np.ndarray, D: np.ndarray, previous: np.ndarray) -> np.ndarray:
+    """Leading eigenvectors of D D' v = (1 - lambda) C v, signed to agree with the last v."""
+    p = C.shape[1]
+    # The ridge only keeps patterns with fewer than p samples defined; units are solved without.
+    ridge = 1e-10 * np.trace(C, axis1=1, axis2=2)[:, None, None] / p + 1e-300
+    factor = np.linalg.cholesky(C + ridge * np.eye(p))
+    M = np.linalg.solve(factor, D)
+    leading = np.linalg.eigh(M @ M.transpose(0, 2, 1))[1][:, :, -1]
+    v = np.linalg.solve(factor.transpose(0, 2, 1), leading[:, :, None])[:, :, 0]
+    v *= np.where(np.einsum("bi,bij,bj->b", v, C, previous) < 0, -1.0, 1.0)[:, None]
+    return v / np.maximum(np.linalg.norm(v, axis=1, keepdims=True), 1e-300)
