@@ -117,6 +117,10 @@ class SeparableLeastSquares:
         else:
             self.extra = np.empty((0, len(root)))
 
+    def features(self, V: np.ndarray) -> np.ndarray:
+        """Root-weighted hidden activations, shape (k, n)."""
+        return self.activation.value(V.T @ self.Zt) * self.root
+
     def project(self, V: np.ndarray) -> Projection:
         """Eliminate the output layer at hidden units V."""
         T = V.T @ self.Zt
@@ -186,6 +190,48 @@ class SeparableLeastSquares:
         return V / np.where(norms > 0, norms, 1.0)
 
 
+def damped_factor(
+    S: np.ndarray, V: np.ndarray, damping: float, homogeneous: bool
+) -> tuple[np.ndarray, np.ndarray] | None:
+    """Factor the damped normal matrix, each unit's gauge direction held still.
+
+    Parameters
+    ----------
+    S : ndarray of shape (k p, k p)
+        Normal matrix.
+    V : ndarray of shape (p, k)
+        Hidden units.
+    damping : float
+        Marquardt parameter, relative to the diagonal of S.
+    homogeneous : bool
+        Whether each unit's own direction is a gauge, in which the loss does not change.
+
+    Returns
+    -------
+    factor : ndarray of shape (k p, k p)
+        Lower Cholesky factor (upper triangle meaningless).
+    shift : ndarray of shape (k p,)
+        What was added to the diagonal.
+    None if the damped matrix is not positive definite.
+    """
+    p, k = V.shape
+    diagonal = np.diagonal(S)
+    level = diagonal.reshape(k, p).max(axis=1)
+    level = np.maximum(level, 1e-12 * level.max(initial=0.0))
+    level[level == 0] = 1.0
+    shift = damping * np.maximum(diagonal, 1e-3 * np.repeat(level, p))
+    damped = S.copy()
+    damped.reshape(-1)[:: k * p + 1] += shift
+    if homogeneous:
+        # The gradient along v_j is zero, so a penalty there changes no step.
+        blocks = damped.reshape(k, p, k, p)
+        own = np.arange(k)
+        along = V.T * np.sqrt(level / np.einsum("ij,ij->j", V, V))[:, None]
+        blocks[own, :, own, :] += along[:, :, None] * along[:, None, :]
+    factor, failed = dpotrf(damped.T, lower=1, overwrite_a=1)
+    return None if failed else (factor, shift)
+
+
 def damped_step(
     S: np.ndarray, gradient: np.ndarray, V: np.ndarray, damping: float, homogeneous: bool
 ) -> tuple[np.ndarray, float] | None:
@@ -193,16 +239,10 @@ def damped_step(
 
     Parameters
     ----------
-    S : ndarray of shape (k p, k p)
-        Normal matrix.
+    S, V, damping, homogeneous
+        See :func:`damped_factor`.
     gradient : ndarray of shape (k, p)
         Minus half the gradient.
-    V : ndarray of shape (p, k)
-        Hidden units.
-    damping : float
-        Marquardt parameter, relative to the diagonal of S.
-    homogeneous : bool
-        Whether each unit's own direction is a gauge: then it is kept still.
 
     Returns
     -------
@@ -211,30 +251,15 @@ def damped_step(
         Fall of the loss that the quadratic model predicts.
     None if the damped matrix is not positive definite.
     """
-    p, k = V.shape
-    diagonal = np.diagonal(S).copy()
-    floor = np.maximum(diagonal.reshape(k, p).max(axis=1), 1e-12 * diagonal.max(initial=0.0))
-    floor = np.where(floor > 0, floor, 1.0)
-    shift = damping * np.maximum(diagonal, 1e-3 * np.repeat(floor, p))
-    damped = S.copy()
-    damped[np.diag_indices_from(damped)] += shift
-    if homogeneous:
-        blocks = damped.reshape(k, p, k, p)
-        own = np.arange(k)
-        blocks[own, :, own, :] += (
-            floor[:, None, None]
-            * V.T[:, :, None]
-            * V.T[:, None, :]
-            / np.sum(V**2, axis=0)[:, None, None]
-        )
-    factor, failed = dpotrf(damped.T, lower=1, overwrite_a=1)
-    if failed:
+    solved = damped_factor(S, V, damping, homogeneous)
+    if solved is None:
         return None
+    factor, shift = solved
     right = gradient.ravel()
-    flat, _ = dpotrs(factor, right, lower=1)
-    # Loss falls by 2 g's - s'Ss with g minus half the gradient; (S + D)s = g turns it into this.
-    predicted = float(flat @ right + flat @ (shift * flat))
-    return flat.reshape(k, p).T, predicted
+    step, _ = dpotrs(factor, right, lower=1)
+    # The loss falls by 2 g's - s'Ss with g minus half the gradient; (S + D) s = g turns it into:
+    predicted = float(step @ right + step @ (shift * step))
+    return step.reshape(V.shape[1], V.shape[0]).T, predicted
 
 
 def variable_projection(
@@ -274,13 +299,31 @@ def variable_projection(
     Fit
     """
     problem = SeparableLeastSquares(samples, activation, linear_part)
-    return (yield from minimize_separable(problem, V0, max_iter=max_iter, tol=tol))
+    steps = minimize_separable(problem, V0, max_iter=max_iter, tol=tol)
+    while True:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            return problem.fit(*end.value)
+        yield step._replace(state=step.state.V)
 
 
 def minimize_separable(
     problem: SeparableLeastSquares, V0: np.ndarray, *, max_iter: int = 200, tol: float = 1e-12
-) -> Steps[Fit]:
-    """Run :func:`variable_projection` on a prepared problem (shared by many starts)."""
+) -> Steps[tuple[Projection, bool, int]]:
+    """Run the iterations of :func:`variable_projection` on a problem prepared once.
+
+    Yields
+    ------
+    Step
+        Loss, predicted relative fall, the :class:`Projection` reached.
+
+    Returns
+    -------
+    at : Projection
+    converged : bool
+    n_iter : int
+    """
     homogeneous = problem.activation.degree is not None
     at = problem.project(problem.normalize(np.asarray(V0, dtype=float)))
     damping, growth = 1e-2, 2.0
@@ -289,15 +332,14 @@ def minimize_separable(
     while n_iter < max_iter:
         n_iter += 1
         S, gradient = problem.normal_matrix(at), problem.gradient(at)
-        before = at.loss
+        before, rejected = at.loss, 0
         while True:
             solved = damped_step(S, gradient, at.V, damping, homogeneous)
             predicted = 0.0
             if solved is not None:
                 step, predicted = solved
                 if predicted <= tol * at.loss and at.loss > rounding_loss:
-                    yield Step(at.loss, predicted / at.loss, at.V)
-                    return problem.fit(at, True, n_iter)
+                    return at, True, n_iter
                 trial = problem.project(problem.normalize(at.V + step))
                 if trial.loss < at.loss:
                     gain = (at.loss - trial.loss) / max(predicted, np.finfo(float).tiny)
@@ -305,14 +347,15 @@ def minimize_separable(
                     damping, growth = max(damping, 1e-15), 2.0
                     at = trial
                     break
-            if at.loss <= rounding_loss or damping > MAX_DAMPING:
-                # No descent direction left: rounding level, or a kink of the activation.
-                return problem.fit(at, True, n_iter)
+            rejected += 1
+            if damping > MAX_DAMPING or (at.loss <= rounding_loss and rejected > 3):
+                # No descent direction is left: a kink of the activation, or rounding.
+                return at, True, n_iter
             damping *= growth
             growth *= 2
-        yield Step(at.loss, predicted / before, at.V)
+        yield Step(at.loss, predicted / before, at)
         # Near rounding a step that gains little is noise; two in a row end the search.
         stalled = stalled + 1 if at.loss <= rounding_loss and at.loss > 0.5 * before else 0
         if stalled == 2:
-            return problem.fit(at, True, n_iter)
-    return problem.fit(at, False, n_iter)
+            return at, True, n_iter
+    return at, False, n_iter

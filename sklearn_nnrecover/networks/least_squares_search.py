@@ -1,0 +1,247 @@
+"""Search for the global least-squares optimum of a two-layer network of given width.
+
+Under noise, whether error bars can be believed is decided by whether the optimum was found. One
+random start finds it in a minority of data sets. One *run* of this search is: a few greedy starts
+(:mod:`greedy_starts`), the best k units out of all they found (:mod:`recombination`), replacement
+of single units until none helps (:mod:`unit_surgery`), and jitter by the standard errors, since
+every kink that crosses a sample makes small local minima. Runs start afresh until two of them,
+independent of each other, end in the same optimum. With one output or many units a run also starts
+from units fitted beside a free linear part (:mod:`sign_free_starts`), where their signs do not
+matter yet.
+
+The local minima visited on the way are kept: those that fit almost as well are *rivals*, and no
+interval around the best one is honest for a unit that a rival places elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+import numpy as np
+from scipy.linalg.lapack import dtrtrs
+
+from sklearn_nnrecover.linalg.steps import Step, Steps
+from sklearn_nnrecover.networks.descent import Descent
+from sklearn_nnrecover.networks.greedy_starts import greedy_start
+from sklearn_nnrecover.networks.recombination import select_units
+from sklearn_nnrecover.networks.rectified_activations import RELU, Activation
+from sklearn_nnrecover.networks.sign_free_starts import sign_free_start
+from sklearn_nnrecover.networks.two_layer_network import Samples, TwoLayerNetwork
+from sklearn_nnrecover.networks.unit_surgery import replace_units
+from sklearn_nnrecover.networks.variable_projection import (
+    Projection,
+    SeparableLeastSquares,
+    damped_factor,
+)
+
+# Two runs agree when their n m log(loss) differ by less than this: far below what the data can
+# tell apart (1 is one standard deviation), above the micro-minima that kinks at samples make.
+AGREEMENT = 0.5
+# Relative residual at which a fit counts as exact: no other run can be better.
+EXACT = 1e-12
+
+
+class Rival(NamedTuple):
+    """A visited local minimum that fits almost as well as the best.
+
+    Attributes
+    ----------
+    network : TwoLayerNetwork
+        The other solution.
+    evidence : float
+        ``n m log(loss / best loss)``: minus twice the log-likelihood ratio.
+    """
+
+    network: TwoLayerNetwork
+    evidence: float
+
+
+class Search(NamedTuple):
+    """The best network found, and how far it can be trusted to be the optimum.
+
+    Attributes
+    ----------
+    network : TwoLayerNetwork
+        Lowest loss found.
+    loss : float
+        Its weighted residual sum of squares.
+    rivals : list of Rival
+        Other minima within 12 units of ``n m log(loss)``, best first.
+    n_agreeing : int
+        Independent runs that ended in the best optimum.
+    n_starts : int
+        Independent runs made.
+    n_iter : int
+        Normal matrices formed: the work.
+    """
+
+    network: TwoLayerNetwork
+    loss: float
+    rivals: list[Rival]
+    n_agreeing: int
+    n_starts: int
+    n_iter: int
+
+
+def jitter(
+    descent: Descent, at: Projection, rng: np.random.RandomState, n_trials: int = 4
+) -> Projection:
+    """Restart from the optimum displaced by its own standard errors, while that lowers the loss."""
+    problem = descent.problem
+    homogeneous = problem.activation.degree is not None
+    p, k = at.V.shape
+    left = n_trials
+    factored: np.ndarray | None = None
+    while left and not descent.exhausted:
+        if factored is None:
+            solved = damped_factor(problem.normal_matrix(at), at.V, 1e-8, homogeneous)
+            descent.work += 1
+            if solved is None:
+                return at
+            factored = solved[0]
+        noise = np.sqrt(at.loss / descent.n_observations)
+        shift, _ = dtrtrs(factored, noise * rng.standard_normal(k * p), lower=1, trans=1)
+        trial = descent.run(at.V + shift.reshape(k, p).T, beat=at.loss)
+        left -= 1
+        if trial.loss < at.loss * (1 - descent.margin):
+            at, left, factored = trial, n_trials, None
+    return at
+
+
+def starts(
+    descent: Descent, n_hidden: int, rng: np.random.RandomState, n_greedy: int, sign_free: bool
+) -> Iterator[Projection]:
+    """Local optima from independent starts, one at a time."""
+    if sign_free:
+        yield descent.run(sign_free_start(descent, n_hidden, rng))
+    for _ in range(n_greedy):
+        yield descent.run(greedy_start(descent, n_hidden, rng))
+
+
+def improve(
+    descent: Descent,
+    best: Projection,
+    pool: np.ndarray,
+    n_hidden: int,
+    rng: np.random.RandomState,
+) -> Steps[Projection]:
+    """Recombination, surgery and jitter, from the best optimum and the units found so far."""
+    recombined = descent.run(select_units(descent.problem, pool, n_hidden), beat=best.loss)
+    best = min(best, recombined, key=lambda at: at.loss)
+    yield Step(best.loss, state=best.V)
+    best = replace_units(descent, best, pool, rng)
+    yield Step(best.loss, state=best.V)
+    best = jitter(descent, best, rng)
+    yield Step(best.loss, state=best.V)
+    return best
+
+
+def search_least_squares(
+    samples: Samples,
+    n_hidden: int,
+    *,
+    rng: np.random.RandomState,
+    activation: Activation = RELU,
+    n_init: int = 6,
+    n_greedy: int = 3,
+    max_iter: int = 20000,
+) -> Steps[Search]:
+    """Find the least-squares optimum of a network of given width.
+
+    Parameters
+    ----------
+    samples : Samples
+        Design and outputs.
+    n_hidden : int
+        Number of hidden units.
+    rng : RandomState
+        Source of randomness.
+    activation : Activation, default=RELU
+        Elementwise activation.
+    n_init : int, default=6
+        Most independent runs; they end as soon as two agree on the best optimum.
+    n_greedy : int, default=3
+        Greedy starts per run.
+    max_iter : int, default=20000
+        Most Levenberg-Marquardt iterations over all runs.
+
+    Yields
+    ------
+    Step
+        Best loss so far, relative distance of the last two runs, hidden units.
+
+    Returns
+    -------
+    Search
+    """
+    problem = SeparableLeastSquares(samples, activation)
+    descent = Descent(problem, max_iter)
+    sign_free = activation.name == RELU.name and (samples.Y.shape[1] == 1 or n_hidden >= 10)
+    exact_loss = EXACT**2 * problem.total
+    ends: list[Projection] = []
+    units: list[np.ndarray] = []
+    best: Projection | None = None
+    while len(ends) < n_init and not (ends and descent.exhausted):
+        end: Projection | None = None
+        found: list[np.ndarray] = []
+        for at in starts(descent, n_hidden, rng, n_greedy, sign_free):
+            found.append(at.V)
+            end = at if end is None or at.loss < end.loss else end
+            yield Step(at.loss, state=at.V)
+            if at.loss <= exact_loss or descent.exhausted:
+                break
+            if best is not None and descent.evidence(at.loss, best.loss) < AGREEMENT:
+                break
+        if end is None:
+            raise ValueError("search_least_squares needs at least one start per run")
+        settled = best is not None and descent.evidence(end.loss, best.loss) < AGREEMENT
+        if end.loss > exact_loss and not (settled or descent.exhausted):
+            end = yield from improve(descent, end, np.hstack(found), n_hidden, rng)
+        ends.append(end)
+        units += [*found, end.V]
+        best = end if best is None or end.loss < best.loss else best
+        if best.loss <= exact_loss or agreeing(descent, ends, best) >= 2:
+            break
+        if len(ends) > 1:
+            # Runs that disagree may each hold a part of the answer.
+            best = yield from improve(descent, best, np.hstack(units), n_hidden, rng)
+    if best is None:
+        raise ValueError(f"n_init={n_init} must be at least 1")
+    if best.loss > exact_loss:
+        best = jitter(descent, best, rng, n_trials=8)
+    best = descent.run(best.V, tol=1e-12, max_iter=200)
+    yield Step(best.loss, 0.0, best.V)
+    fit = problem.fit(best, True, descent.work)
+    return Search(
+        fit.network,
+        fit.loss,
+        rival_minima(descent, best),
+        agreeing(descent, ends, best),
+        len(ends),
+        descent.work,
+    )
+
+
+def agreeing(descent: Descent, ends: list[Projection], best: Projection) -> int:
+    """Number of runs whose loss is that of the best, as far as data can tell."""
+    if best.loss <= EXACT**2 * descent.problem.total:
+        return sum(end.loss <= EXACT**2 * descent.problem.total for end in ends)
+    return sum(descent.evidence(end.loss, best.loss) < AGREEMENT for end in ends)
+
+
+def rival_minima(descent: Descent, best: Projection, limit: int = 50) -> list[Rival]:
+    """Visited minima within the window of the best, without near-copies, best first."""
+    if best.loss <= EXACT**2 * descent.problem.total:
+        return []
+    kept: list[Projection] = [best]
+    rivals: list[Rival] = []
+    for at in sorted(descent.minima, key=lambda at: at.loss):
+        evidence = descent.evidence(at.loss, best.loss)
+        if evidence > descent.window or len(rivals) == limit:
+            break
+        if all(np.abs(at.V.T @ other.V).max(axis=1).min() < 1 - 1e-6 for other in kept):
+            kept.append(at)
+            network = descent.problem.fit(at, True, 0).network
+            rivals.append(Rival(network, max(evidence, 0.0)))
+    return rivals

@@ -1,0 +1,89 @@
+"""Surgery on a local optimum: take one unit out, look for a better one, and fit again.
+
+The residual left by the other units shows where a unit is missing; candidates are scored on it
+exactly (:func:`candidate_falls`) and the few best, well apart from each other, are each refitted
+together with the units that stayed. A refit that cannot overtake the best is abandoned after a
+few steps. The least useful unit is tried first; a success starts a new pass.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy.linalg.lapack import dpotri
+
+from sklearn_nnrecover.networks.descent import Descent
+from sklearn_nnrecover.networks.greedy_starts import candidate_falls, random_hyperplanes
+from sklearn_nnrecover.networks.variable_projection import Projection
+
+# Replacements closer than this cosine lead to the same optimum.
+SAME_DIRECTION = 0.9
+
+
+def unit_usefulness(at: Projection) -> np.ndarray:
+    """Rise of the loss when each unit is removed and only the output layer is refitted."""
+    inverse, _ = dpotri(at.factor, lower=1)
+    k = at.V.shape[1]
+    scaled = at.coefficients[:k] * at.scale[:k, None]
+    return np.einsum("ij,ij->i", scaled, scaled) / np.diagonal(inverse)[:k]
+
+
+def apart(V: np.ndarray, order: np.ndarray, n_units: int) -> list[int]:
+    """First columns of V, in a given order, of pairwise cosine below ``SAME_DIRECTION``."""
+    chosen: list[int] = []
+    for candidate in order:
+        if np.all(V[:, chosen].T @ V[:, candidate] < SAME_DIRECTION):
+            chosen.append(int(candidate))
+            if len(chosen) == n_units:
+                break
+    return chosen
+
+
+def replace_units(
+    descent: Descent,
+    at: Projection,
+    pool: np.ndarray,
+    rng: np.random.RandomState,
+    *,
+    n_candidates: int = 150,
+    n_trials: int = 3,
+) -> Projection:
+    """Replace units while that lowers the loss.
+
+    Parameters
+    ----------
+    descent : Descent
+        Problem and budget.
+    at : Projection
+        A local optimum.
+    pool : ndarray of shape (p, q)
+        Units found elsewhere; they and their mirror images are tried beside random ones.
+    rng : RandomState
+        Source of randomness.
+    n_candidates : int, default=150
+        Random hyperplanes scored per removed unit.
+    n_trials : int, default=3
+        Refits tried per removed unit.
+
+    Returns
+    -------
+    Projection
+    """
+    problem = descent.problem
+    pending = list(np.argsort(unit_usefulness(at)))
+    while pending and not descent.exhausted:
+        unit = pending.pop(0)
+        kept = np.delete(at.V, unit, axis=1)
+        removed = at.V[:, [unit]]
+        without = problem.project(kept)
+        candidates = np.hstack(
+            [-removed, pool, -pool, random_hyperplanes(problem.samples, n_candidates, rng)]
+        )
+        candidates = candidates[:, removed[:, 0] @ candidates < 0.99]
+        order = np.argsort(-candidate_falls(problem, without, candidates), kind="stable")
+        for candidate in apart(candidates, order, n_trials):
+            trial = descent.run(np.column_stack([kept, candidates[:, candidate]]), beat=at.loss)
+            if trial.loss < at.loss * (1 - descent.margin):
+                at = trial
+                pending = list(np.argsort(unit_usefulness(at)))
+                break
+    return at
