@@ -10,8 +10,12 @@ from __future__ import annotations
 import secrets
 import zlib
 
+import hypothesis
 import numpy as np
 import pytest
+
+hypothesis.settings.register_profile("no deadline", deadline=None, print_blob=True)
+hypothesis.settings.load_profile("no deadline")
 
 FIRST_TO_LAST = ("linalg", "base", "networks", "dictionaries", "products", "", "common")
 
