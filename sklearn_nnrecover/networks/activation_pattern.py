@@ -11,6 +11,7 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from scipy import optimize
 
 
 class PatternUnit(NamedTuple):
@@ -82,7 +83,12 @@ def unit_of_pattern(
 
 
 def refine_unit(
-    Z: np.ndarray, outputs: np.ndarray, active: np.ndarray, *, max_iter: int = 10
+    Z: np.ndarray,
+    outputs: np.ndarray,
+    active: np.ndarray,
+    *,
+    tolerance: float = 1e-9,
+    max_iter: int = 10,
 ) -> PatternUnit | None:
     """Alternate between a pattern's unit and the unit's own pattern until they agree.
 
@@ -90,6 +96,8 @@ def refine_unit(
     ----------
     Z, outputs, active
         As in :func:`unit_of_pattern`; ``active`` starts the iteration.
+    tolerance : float, default=1e-9
+        Largest sine of a unit that is worth completing where its active rows are rank-deficient.
     max_iter : int, default=10
         Largest number of solves.
 
@@ -98,13 +106,47 @@ def refine_unit(
     PatternUnit or None
         None if the pattern becomes empty or does not settle.
     """
+    p = Z.shape[1]
+    sizes = np.linalg.norm(Z, axis=1)
     for _ in range(max_iter):
         unit = unit_of_pattern(Z, outputs, active)
         if unit is None:
             return None
+        if unit.active_rank < p and unit.sine <= tolerance:
+            completed = _keep_inactive(Z, active, unit)
+            if completed is not None:
+                return completed
         values = Z @ unit.v
-        own = values > 16 * np.finfo(float).eps * np.linalg.norm(Z, axis=1)
-        if np.array_equal(own, active):
+        own = values > 0
+        # A sample on the kink itself belongs to either side.
+        if np.all((own == active) | (np.abs(values) <= 1e-12 * sizes)):
             return unit
         active = own
     return None
+
+
+def _keep_inactive(Z: np.ndarray, active: np.ndarray, unit: PatternUnit) -> PatternUnit | None:
+    """Choose the undetermined part of v so that the other samples stay inactive.
+
+    Active rows of deficient rank determine v on their span only. What is added off it is the
+    solution of a linear program: the largest margin on the inactive samples.
+    """
+    span = np.linalg.svd(Z[active])[2]
+    free = span[unit.active_rank :].T
+    rows = Z[~active]
+    rows = rows[np.linalg.norm(rows @ free, axis=1) > 0]
+    norms = np.linalg.norm(rows, axis=1)
+    rows = rows / norms[:, None]
+    j = free.shape[1]
+    program = optimize.linprog(
+        np.append(np.zeros(j), -1.0),
+        A_ub=np.column_stack([rows @ free, np.ones(len(rows))]),
+        b_ub=-(rows @ unit.v),
+        bounds=[(-100.0, 100.0)] * j + [(None, 1.0)],
+    )
+    if program.status != 0 or program.x[-1] <= 1e-9:
+        return None
+    v = unit.v + free @ program.x[:j]
+    if np.any(Z[~active] @ v > 0):
+        return None
+    return unit._replace(v=v / np.linalg.norm(v))

@@ -24,6 +24,10 @@ from sklearn_nnrecover.networks.always_on_units import assemble_network
 from sklearn_nnrecover.networks.output_rank import OutputRank, output_rank
 from sklearn_nnrecover.networks.two_layer_network import Samples, TwoLayerNetwork
 
+# Pencils solved without the activations already found, before those of all outputs: starts are
+# led away from known units.
+DEFLATED_STEPS = 3
+
 
 @dataclass(frozen=True)
 class Pencil:
@@ -66,6 +70,7 @@ def pencil_recovery(
     n_hidden: int | None = None,
     n_starts: int = 2000,
     batch_size: int = 50,
+    patience: int = 300,
     max_iter: int = 30,
 ) -> Steps[Pencil]:
     """Recover a noiseless network with at least as many outputs as units from few samples.
@@ -82,6 +87,8 @@ def pencil_recovery(
         Largest number of starts.
     batch_size : int, default=50
         Starts that are run side by side; one step is yielded per batch.
+    patience : int, default=300
+        Starts without a new unit after which the search ends; a third of it before the first unit.
     max_iter : int, default=30
         Pencils solved per start.
 
@@ -111,30 +118,41 @@ def pencil_recovery(
         return Pencil(None, "too few samples", outputs)
     # Angles of true units are at the rounding of the outputs' basis.
     tolerance = max(1e-10, 10 * outputs.noise)
-    found: list[PatternUnit] = []
-    hits: list[int] = []
-    tried = 0
-    while tried < n_starts and len(found) < k:
+    collected = _Collection()
+    tried = fruitless = 0
+    while tried < n_starts and len(collected.units) < k:
         batch = min(batch_size, n_starts - tried)
-        V = _run_batch(Z, Q, rng.standard_normal((p, batch)), max_iter)
+        V = _hyperplanes(samples, rng, batch)
+        if collected.units:
+            V = _run_batch(Z, _without(Q, collected.activations), V, DEFLATED_STEPS)
+        V = _run_batch(Z, Q, V, max_iter)
         tried += batch
+        before = len(collected.units)
         for v in V.T:
-            unit = refine_unit(Z, Q, Z @ v > 0)
-            if unit is None or unit.sine > tolerance or not _genuine(unit, outputs.linear, n):
+            if collected.contains(np.maximum(Z @ v, 0.0)):
                 continue
-            angles = [abs(float(unit.v @ other.v)) for other in found]
-            if angles and max(angles) > 1 - 1e-9:
-                hits[int(np.argmax(angles))] += 1
-            else:
-                found.append(unit)
-                hits.append(1)
-        yield Step((k - len(found)) / k, (k - len(found)) / k)
+            unit = refine_unit(Z, Q, Z @ v > 0, tolerance=tolerance)
+            if unit is None or unit.sine > tolerance or not _genuine(unit, outputs.linear, Q):
+                continue
+            h = np.maximum(Z @ unit.v, 0.0)
+            if not collected.contains(h):
+                collected.add(unit, h)
+        missing = (k - len(collected.units)) / k
+        yield Step(missing, missing)
+        fruitless = 0 if len(collected.units) > before else fruitless + batch
+        if fruitless >= (patience if collected.units else patience // 3):
+            break
     attempt = Pencil(
-        None, "no network", outputs, units=tuple(found), hits=np.array(hits), n_starts=tried
+        None,
+        "no network",
+        outputs,
+        units=tuple(collected.units),
+        hits=np.array(collected.hits, dtype=int),
+        n_starts=tried,
     )
-    if len(found) != k:
+    if len(collected.units) != k:
         return attempt
-    V = np.column_stack([unit.v for unit in found])
+    V = np.column_stack([unit.v for unit in collected.units])
     assembled = assemble_network(V, samples, outputs.n_linear)
     if assembled is None:
         return attempt
@@ -147,15 +165,56 @@ def pencil_recovery(
     )
 
 
-def _genuine(unit: PatternUnit, linear: np.ndarray, n: int) -> bool:
+class _Collection:
+    """Distinct units, told apart by their activations on the samples."""
+
+    def __init__(self) -> None:
+        self.units: list[PatternUnit] = []
+        self.activations: list[np.ndarray] = []
+        self.hits: list[int] = []
+
+    def contains(self, h: np.ndarray) -> bool:
+        """Whether these activations are known up to scale; counts a hit if so."""
+        if not self.units:
+            return False
+        cosines = np.array(self.activations) @ h
+        nearest = int(np.argmax(cosines))
+        known = bool(cosines[nearest] > (1 - 1e-10) * np.linalg.norm(h))
+        self.hits[nearest] += known
+        return known
+
+    def add(self, unit: PatternUnit, h: np.ndarray) -> None:
+        self.units.append(unit)
+        self.activations.append(h / np.linalg.norm(h))
+        self.hits.append(1)
+
+
+def _genuine(unit: PatternUnit, linear: np.ndarray, Q: np.ndarray) -> bool:
     """Whether a zero angle shows a unit: samples to spare, one solution, not a linear function."""
     # A linear function of the outputs' space, shifted to 0 at its smallest, is no unit.
     beyond = unit.v - linear @ (linear.T @ unit.v)
     return (
-        unit.active_rank < unit.n_active < n
+        unit.active_rank + Q.shape[1] < len(Q)
+        and unit.n_active < len(Q)
         and unit.next_sine > 1e-7
         and float(np.linalg.norm(beyond)) > 1e-7
     )
+
+
+def _hyperplanes(samples: Samples, rng: np.random.RandomState, count: int) -> np.ndarray:
+    """Random starts (p, count); with biases, hyperplanes through samples drawn at random."""
+    Z = samples.Z
+    V = rng.standard_normal((Z.shape[1], count))
+    if samples.intercept:
+        through = rng.randint(len(Z), size=count)
+        V[-1] = -np.einsum("ij,ji->i", Z[through, :-1], V[:-1])
+    return V
+
+
+def _without(Q: np.ndarray, activations: list[np.ndarray]) -> np.ndarray:
+    """Orthonormal basis of the outputs' functions orthogonal to the activations found."""
+    known = Q.T @ np.column_stack(activations)
+    return Q @ np.linalg.qr(known, mode="complete")[0][:, len(activations) :]
 
 
 def _run_batch(Z: np.ndarray, Q: np.ndarray, V: np.ndarray, max_iter: int) -> np.ndarray:
