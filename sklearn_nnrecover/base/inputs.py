@@ -95,7 +95,5 @@ class WeightedSamplesMixin(FloatInputMixin):
         self._y_ndim = y.ndim
         self.n_outputs_ = 1 if y.ndim == 1 else y.shape[1]
         weight = _check_sample_weight(sample_weight, X, dtype=np.float64, ensure_non_negative=True)
-        if not np.any(weight > 0):
-            raise ValueError("sample_weight is zero for every sample; give some a positive weight.")
         Y = y.reshape(len(y), -1).astype(np.float64)
         return canonical_rows(X.astype(np.float64), Y, weight)

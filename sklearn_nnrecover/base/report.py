@@ -146,7 +146,18 @@ class RecoveryReport:
 
     @classmethod
     def from_dict(cls, data: Mapping[str, Any]) -> RecoveryReport:
-        """Rebuild a report from :meth:`to_dict`."""
+        """Rebuild a report from plain data.
+
+        Parameters
+        ----------
+        data : mapping
+            What :meth:`to_dict` returned.
+
+        Returns
+        -------
+        RecoveryReport
+            An equal report.
+        """
         conditions = [
             tuple(item[field] for field in Condition._fields) for item in data["conditions"]
         ]

@@ -6,6 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
+from sklearn_nnrecover.linalg.triangular import triangular_factor
+
 
 class Whitening(NamedTuple):
     """The affine map ``x -> (x - mean) @ transform`` onto uncorrelated unit-variance coordinates.
@@ -65,9 +67,7 @@ def whiten(
     varies = scale > 16 * np.finfo(X.dtype).eps * magnitude
     scale = np.where(varies, scale, 1.0)
     scaled = np.where(varies, centered / scale, 0.0) * np.sqrt(weight / total)[:, None]
-    # The triangular factor carries all that is needed, at the size of the features.
-    factor = np.linalg.qr(scaled, mode="r") if n > d else scaled
-    _, singular, right = np.linalg.svd(factor, full_matrices=True)
+    _, singular, right = np.linalg.svd(triangular_factor(scaled), full_matrices=True)
     rank = int(np.sum(singular > rtol * max(singular.max(initial=0.0), np.finfo(float).tiny)))
     transform = (right[:rank].T / singular[:rank]) / scale[:, None]
     transform[~varies] = 0.0

@@ -22,6 +22,7 @@ from typing import NamedTuple
 import numpy as np
 
 from sklearn_nnrecover.linalg.blocks import row_blocks
+from sklearn_nnrecover.linalg.triangular import triangular_factor
 from sklearn_nnrecover.networks.two_layer_network import Samples, TwoLayerNetwork
 
 RANK_TOLERANCE = 1e-9
@@ -139,14 +140,14 @@ def jacobian(network: TwoLayerNetwork, samples: Samples, rows: slice) -> np.ndar
     return J.reshape(n * m, -1)
 
 
-def triangular_factor(network: TwoLayerNetwork, samples: Samples) -> np.ndarray:
+def jacobian_factor(network: TwoLayerNetwork, samples: Samples) -> np.ndarray:
     """Triangular factor R of the Jacobian, rows in blocks that bound the memory."""
     m = samples.Y.shape[1]
     n_parameters = jacobian(network, samples, slice(0, 1)).shape[1]
     factor = np.zeros((0, n_parameters))
     for rows in row_blocks(len(samples.Z), 24.0 * m * n_parameters):
         stacked = np.vstack([factor, jacobian(network, samples, rows)])
-        factor = np.linalg.qr(stacked, mode="r") if len(stacked) > n_parameters else stacked
+        factor = triangular_factor(stacked)
     return factor
 
 
@@ -178,7 +179,7 @@ def _coupled_moves(network: TwoLayerNetwork, samples: Samples, tolerance: float)
     """Null space of the full Jacobian: any number of outputs."""
     k, m = network.A.shape
     q = _gauge_bases(network).shape[2]
-    factor = triangular_factor(network, samples)
+    factor = jacobian_factor(network, samples)
     found = _decompose(factor, tolerance)
     redundancy = np.empty(len(samples.Z))
     for rows in row_blocks(len(samples.Z), 24.0 * m * factor.shape[1]):
@@ -208,9 +209,7 @@ def _decoupled_moves(network: TwoLayerNetwork, samples: Samples, tolerance: floa
     inputs, outputs, redundancy = [], np.zeros(k), np.empty_like(T)
     for j in range(k):
         equations = np.hstack([slope[:, j, None] * (samples.Z @ bases[j]), shared])
-        tall = len(equations) > equations.shape[1]
-        factor = np.linalg.qr(equations, mode="r") if tall else equations
-        found = _decompose(factor, tolerance)
+        found = _decompose(triangular_factor(equations), tolerance)
         rank += found.rank
         smallest = min(smallest, found.smallest)
         inputs.append(found.null[:q])
@@ -286,7 +285,5 @@ def identify(
 def _rank(rows: np.ndarray, tolerance: float) -> int:
     if len(rows) == 0:
         return 0
-    if len(rows) > rows.shape[1]:
-        rows = np.linalg.qr(rows, mode="r")
-    singular = np.linalg.svd(rows, compute_uv=False)
+    singular = np.linalg.svd(triangular_factor(rows), compute_uv=False)
     return int(np.sum(singular > tolerance * max(singular[0], np.finfo(float).tiny)))
