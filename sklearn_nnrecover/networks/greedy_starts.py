@@ -76,12 +76,77 @@ def candidate_falls(
     )
 
 
+def refine_candidates(
+    problem: SeparableLeastSquares, at: Projection, candidates: np.ndarray, n_steps: int = 4
+) -> tuple[np.ndarray, np.ndarray]:
+    """Levenberg-Marquardt on each candidate unit alone, the present units held still.
+
+    All candidates move at once; a step is taken by those whose fall it raises.
+
+    Parameters
+    ----------
+    problem : SeparableLeastSquares
+        The problem.
+    at : Projection
+        Current units and their residual.
+    candidates : ndarray of shape (p, q)
+        Candidate units; few, since each costs p n numbers.
+    n_steps : int, default=4
+        Steps.
+
+    Returns
+    -------
+    candidates : ndarray of shape (p, q)
+    falls : ndarray of shape (q,)
+        Their :func:`candidate_falls`.
+    """
+    p, q = candidates.shape
+    Z, R = problem.weighted_Zt, at.residual
+    basis, _ = dtrtrs(at.factor, at.features / at.scale[:, None], lower=1)
+    V = candidates
+    damping = np.full(q, 1e-2)
+    falls = candidate_falls(problem, at, V)
+    own = np.arange(p)
+    for _ in range(n_steps):
+        H = problem.features(V)
+        H = H - (H @ basis.T) @ basis
+        H_squared = np.maximum(np.einsum("ij,ij->i", H, H), 1e-300)
+        A = np.where(falls[:, None] > 0, (H @ R.T) / H_squared[:, None], 0.0)
+        slope = problem.activation.derivative(V.T @ problem.Zt)
+        # Residual of candidate j along its own output weights: A_j (R - A_j' h_j).
+        pull = A @ R - np.einsum("ij,ij->i", A, A)[:, None] * H
+        gradient = (slope * pull) @ Z.T
+        tangents = slope[:, None, :] * Z
+        inside = tangents @ basis.T
+        along = (tangents @ H[:, :, None])[:, :, 0] / np.sqrt(H_squared)[:, None]
+        S = tangents @ tangents.transpose(0, 2, 1) - inside @ inside.transpose(0, 2, 1)
+        S -= along[:, :, None] * along[:, None, :]
+        S *= np.einsum("ij,ij->i", A, A)[:, None, None]
+        diagonal = S[:, own, own]
+        # A candidate that cannot move the loss stays where it is.
+        level = diagonal.max(axis=1)
+        level = np.where(level > 1e-150, level, 1.0)
+        S[:, own, own] += damping[:, None] * np.maximum(diagonal, 1e-3 * level[:, None])
+        S[:, own, own] += 1e-9 * level[:, None]
+        if problem.activation.degree is not None:
+            S += level[:, None, None] * (V.T[:, :, None] * V.T[:, None, :])
+        steps = np.linalg.solve(S, gradient[:, :, None])[:, :, 0]
+        trial = problem.normalize(V + steps.T)
+        trial_falls = candidate_falls(problem, at, trial)
+        better = trial_falls > falls
+        V = np.where(better, trial, V)
+        falls = np.where(better, trial_falls, falls)
+        damping = np.where(better, damping / 5, damping * 5)
+    return V, falls
+
+
 def greedy_start(
     descent: Descent,
     n_hidden: int,
     rng: np.random.RandomState,
     *,
     n_candidates: int = 150,
+    n_refined: int = 8,
     n_steps: int = 3,
 ) -> np.ndarray:
     """Build hidden units greedily.
@@ -96,6 +161,8 @@ def greedy_start(
         Source of randomness.
     n_candidates : int, default=150
         Random hyperplanes scored per addition.
+    n_refined : int, default=8
+        Best of them that are refined before the choice.
     n_steps : int, default=3
         Levenberg-Marquardt steps after each addition.
 
@@ -107,7 +174,8 @@ def greedy_start(
     at = problem.project(np.empty((problem.Zt.shape[0], 0)))
     for _ in range(n_hidden):
         candidates = random_hyperplanes(problem.samples, n_candidates, rng)
-        best = np.argmax(candidate_falls(problem, at, candidates))
-        V = np.column_stack([at.V, candidates[:, best]])
+        best = np.argsort(-candidate_falls(problem, at, candidates))[:n_refined]
+        refined, falls = refine_candidates(problem, at, candidates[:, best])
+        V = np.column_stack([at.V, refined[:, np.argmax(falls)]])
         at = descent.run(V, max_iter=n_steps)
     return at.V

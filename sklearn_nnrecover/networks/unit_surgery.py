@@ -12,7 +12,11 @@ import numpy as np
 from scipy.linalg.lapack import dpotri
 
 from sklearn_nnrecover.networks.descent import Descent
-from sklearn_nnrecover.networks.greedy_starts import candidate_falls, random_hyperplanes
+from sklearn_nnrecover.networks.greedy_starts import (
+    candidate_falls,
+    random_hyperplanes,
+    refine_candidates,
+)
 from sklearn_nnrecover.networks.variable_projection import Projection
 
 # Replacements closer than this cosine lead to the same optimum.
@@ -45,7 +49,8 @@ def replace_units(
     rng: np.random.RandomState,
     *,
     n_candidates: int = 150,
-    n_trials: int = 3,
+    n_refined: int = 10,
+    n_trials: int = 2,
 ) -> Projection:
     """Replace units while that lowers the loss.
 
@@ -61,7 +66,9 @@ def replace_units(
         Source of randomness.
     n_candidates : int, default=150
         Random hyperplanes scored per removed unit.
-    n_trials : int, default=3
+    n_refined : int, default=10
+        Best of them that are refined on their own before the choice.
+    n_trials : int, default=2
         Refits tried per removed unit.
 
     Returns
@@ -80,6 +87,11 @@ def replace_units(
         )
         candidates = candidates[:, removed[:, 0] @ candidates < 0.99]
         order = np.argsort(-candidate_falls(problem, without, candidates), kind="stable")
+        candidates, falls = refine_candidates(
+            problem, without, candidates[:, apart(candidates, order, n_refined)]
+        )
+        order = np.argsort(-falls, kind="stable")
+        order = order[removed[:, 0] @ candidates[:, order] < 0.99]
         for candidate in apart(candidates, order, n_trials):
             trial = descent.run(np.column_stack([kept, candidates[:, candidate]]), beat=at.loss)
             if trial.loss < at.loss * (1 - descent.margin):

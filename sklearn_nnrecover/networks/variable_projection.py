@@ -154,6 +154,15 @@ class SeparableLeastSquares:
         k = at.V.shape[1]
         return (at.slope * (at.coefficients[:k] @ at.residual)) @ self.weighted_Zt.T
 
+    def cross_gram(self, at: Projection) -> np.ndarray:
+        """Weighted products F'[D_1 Z .. D_k Z], shape (k + q, k p)."""
+        p, k = at.V.shape
+        cross = np.zeros((len(at.features), k * p))
+        for block in row_blocks(self.Zt.shape[1], 8 * (k * p + len(at.features))):
+            tangents = at.slope[:, None, block] * self.weighted_Zt[:, block]
+            cross += at.features[:, block] @ tangents.reshape(k * p, -1).T
+        return cross
+
     def normal_matrix(self, at: Projection) -> np.ndarray:
         """Kaufman's normal matrix S, shape (k p, k p), units first."""
         p, k = at.V.shape
