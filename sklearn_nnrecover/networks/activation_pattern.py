@@ -13,6 +13,9 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize
 
+# Samples nearer to a unit's hyperplane than this, relative to their norm, are on it.
+KINK = 1e-9
+
 
 class PatternUnit(NamedTuple):
     """Unit that best matches an activation pattern.
@@ -116,13 +119,39 @@ def refine_unit(
             completed = _keep_inactive(Z, active, unit)
             if completed is not None:
                 return completed
-        values = Z @ unit.v
-        own = values > 0
-        # A sample on the kink itself belongs to either side.
-        if np.all((own == active) | (np.abs(values) <= 1e-12 * sizes)):
+        # A sample on the kink says nothing about v: adding it to a pattern of deficient rank would
+        # feign a full one.
+        own = Z @ unit.v > KINK * sizes
+        if np.array_equal(own, active):
             return unit
         active = own
     return None
+
+
+def isolation(Z: np.ndarray, outputs: np.ndarray, unit: PatternUnit) -> float:
+    """How far a unit is from being one of a family of units.
+
+    Two units that are active on the same samples can be replaced by other combinations of them;
+    the extreme combinations vanish on one of these samples. So the samples on a unit's kink are
+    counted as active, each and all, and the second principal angle must stay away from zero.
+
+    Returns
+    -------
+    float
+        Smallest second sine over these patterns.
+    """
+    values = Z @ unit.v
+    sizes = np.linalg.norm(Z, axis=1)
+    active = values > KINK * sizes
+    kink = np.flatnonzero((np.abs(values) <= KINK * sizes) & (sizes > 0))
+    smallest = unit.next_sine
+    for added in [kink, *kink[:, None]] if len(kink) > 1 else [kink] if len(kink) else []:
+        pattern = active.copy()
+        pattern[added] = True
+        other = unit_of_pattern(Z, outputs, pattern)
+        if other is not None:
+            smallest = min(smallest, other.next_sine)
+    return smallest
 
 
 def _keep_inactive(Z: np.ndarray, active: np.ndarray, unit: PatternUnit) -> PatternUnit | None:

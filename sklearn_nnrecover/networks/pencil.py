@@ -19,7 +19,7 @@ import numpy as np
 
 from sklearn_nnrecover.linalg.blocks import row_blocks
 from sklearn_nnrecover.linalg.steps import Step, Steps
-from sklearn_nnrecover.networks.activation_pattern import PatternUnit, refine_unit
+from sklearn_nnrecover.networks.activation_pattern import PatternUnit, isolation, refine_unit
 from sklearn_nnrecover.networks.always_on_units import assemble_network
 from sklearn_nnrecover.networks.output_rank import OutputRank, output_rank
 from sklearn_nnrecover.networks.two_layer_network import Samples, TwoLayerNetwork
@@ -27,6 +27,8 @@ from sklearn_nnrecover.networks.two_layer_network import Samples, TwoLayerNetwor
 # Pencils solved without the activations already found, before those of all outputs: starts are
 # led away from known units.
 DEFLATED_STEPS = 3
+# Sines below this are not told from zero.
+SEPARATED = 1e-7
 
 
 @dataclass(frozen=True)
@@ -132,7 +134,7 @@ def pencil_recovery(
             if collected.contains(np.maximum(Z @ v, 0.0)):
                 continue
             unit = refine_unit(Z, Q, Z @ v > 0, tolerance=tolerance)
-            if unit is None or unit.sine > tolerance or not _genuine(unit, outputs.linear, Q):
+            if unit is None or unit.sine > tolerance or not _genuine(unit, outputs.linear, Z, Q):
                 continue
             h = np.maximum(Z @ unit.v, 0.0)
             if not collected.contains(h):
@@ -189,15 +191,15 @@ class _Collection:
         self.hits.append(1)
 
 
-def _genuine(unit: PatternUnit, linear: np.ndarray, Q: np.ndarray) -> bool:
+def _genuine(unit: PatternUnit, linear: np.ndarray, Z: np.ndarray, Q: np.ndarray) -> bool:
     """Whether a zero angle shows a unit: samples to spare, one solution, not a linear function."""
     # A linear function of the outputs' space, shifted to 0 at its smallest, is no unit.
     beyond = unit.v - linear @ (linear.T @ unit.v)
     return (
         unit.active_rank + Q.shape[1] < len(Q)
         and unit.n_active < len(Q)
-        and unit.next_sine > 1e-7
-        and float(np.linalg.norm(beyond)) > 1e-7
+        and float(np.linalg.norm(beyond)) > SEPARATED
+        and isolation(Z, Q, unit) > SEPARATED
     )
 
 
