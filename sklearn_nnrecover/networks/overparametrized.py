@@ -2,7 +2,7 @@
 
 For noiseless data and any number of outputs, one included. More hidden units than the network
 has, with free linear features beside them so that each matters only up to its sign, are fitted
-to zero residual (:mod:`variable_projection`, on few samples :mod:`graduated_smoothing`), reduced
+to zero residual (:mod:`variable_projection`, on few samples :mod:`iterated_local_search`), reduced
 to the fewest hyperplanes that keep it zero (:mod:`hyperplane_grouping`), and given their signs by
 the linear part (:mod:`sign_resolution`). The width comes out.
 
@@ -17,8 +17,8 @@ from typing import NamedTuple
 import numpy as np
 
 from sklearn_nnrecover.linalg.steps import Steps
-from sklearn_nnrecover.networks.graduated_smoothing import WIDTHS, graduated_fit
 from sklearn_nnrecover.networks.hyperplane_grouping import is_zero, reduce_units
+from sklearn_nnrecover.networks.iterated_local_search import iterated_search, random_hyperplanes
 from sklearn_nnrecover.networks.sign_resolution import resolve_signs
 from sklearn_nnrecover.networks.two_layer_network import Samples, TwoLayerNetwork
 from sklearn_nnrecover.networks.variable_projection import Fit, variable_projection
@@ -63,21 +63,15 @@ class Reduction(NamedTuple):
 
 
 class Plan(NamedTuple):
-    """How one start is made: units as a multiple of the width, and the model fitted."""
+    """How one start is made."""
 
-    excess: float
-    linear_part: bool
-    smoothed: bool
+    excess: float  # units, as a multiple of the width
+    searched: bool  # by iterated local search, or a single descent
 
 
-PLANS = (
-    Plan(1.5, True, False),
-    Plan(1.0, True, True),
-    Plan(1.0, False, True),
-    Plan(1.3, True, True),
-    Plan(2.0, True, False),
-    Plan(1.3, False, True),
-)
+# Descents from many units succeed at once where samples abound; where they are few, the search
+# with no unit to spare does.
+PLANS = (Plan(1.5, False), Plan(1.0, True), Plan(2.0, False), Plan(1.0, True))
 
 
 def reduce_recovery(
@@ -85,7 +79,7 @@ def reduce_recovery(
     *,
     rng: np.random.RandomState,
     n_hidden: int | None = None,
-    n_init: int = 60,
+    n_init: int = 30,
     max_iter: int = 100,
     n_agreeing: int = 3,
 ) -> Steps[Reduction | None]:
@@ -100,7 +94,7 @@ def reduce_recovery(
     n_hidden : int or None, default=None
         Width from which the number of units fitted is derived; None tries a ladder of widths,
         smallest first. The network returned may be narrower.
-    n_init : int, default=60
+    n_init : int, default=30
         Budget of starts, for each width of the ladder.
     max_iter : int, default=100
         Iterations of one fit.
@@ -124,24 +118,30 @@ def reduce_recovery(
         samples.weight.sum() * samples.Y.shape[1]
     )
     found: list[Reduction] = []
+    plans = PLANS
     n_starts = 0
     for attempt in range(n_init):
-        plan = PLANS[attempt % len(PLANS)]
+        plan = plans[attempt % len(plans)]
         for width in widths:
             n_units = max(width, min(int(np.ceil(plan.excess * width)), limit))
-            fit = yield from start(samples, n_units, plan, rng, max_iter=max_iter)
             n_starts += 1
+            if plan.searched:
+                fit = yield from iterated_search(samples, n_units, rng=rng, tol=tol)
+            else:
+                V = random_hyperplanes(samples, n_units, rng)
+                fit = yield from variable_projection(
+                    samples, V, linear_part=True, max_iter=max_iter
+                )
             if not is_zero(fit, tol):
                 continue
             reduction = yield from reduce_fit(samples, fit, tol=tol)
             if reduction is None:
                 continue
-            found = collect(found, reduction, samples)
-            best = found[0]
-            if best.n_agreeing >= n_agreeing:
-                return best._replace(n_rivals=len(found) - 1, n_starts=n_starts)
-            # A width that led to zero once will again.
-            widths = [width]
+            found = collect(found, reduction)
+            if found[0].n_agreeing >= n_agreeing:
+                return found[0]._replace(n_rivals=len(found) - 1, n_starts=n_starts)
+            # What led to zero once will again.
+            widths, plans = [max(1, reduction.network.n_hidden - reduction.n_always_on)], (plan,)
             break
     return found[0]._replace(n_rivals=len(found) - 1, n_starts=n_starts) if found else None
 
@@ -161,32 +161,6 @@ def width_ladder(limit: int) -> list[int]:
     return widths
 
 
-def random_hyperplanes(samples: Samples, k: int, rng: np.random.RandomState) -> np.ndarray:
-    """Random directions, each hyperplane through a sample, shape (p, k)."""
-    p = samples.Z.shape[1]
-    V = rng.standard_normal((p, k))
-    if samples.intercept:
-        V[-1] = 0
-        through = samples.Z[rng.choice(len(samples.Z), size=k)]
-        V[-1] = -np.einsum("kp,pk->k", through, V)
-    return V
-
-
-def start(
-    samples: Samples, n_units: int, plan: Plan, rng: np.random.RandomState, *, max_iter: int
-) -> Steps[Fit]:
-    """Fit from random hyperplanes."""
-    return (
-        yield from graduated_fit(
-            samples,
-            random_hyperplanes(samples, n_units, rng),
-            linear_part=plan.linear_part,
-            widths=WIDTHS if plan.smoothed else (),
-            max_iter=max_iter,
-        )
-    )
-
-
 def reduce_fit(samples: Samples, fit: Fit, *, tol: float) -> Steps[Reduction | None]:
     """Reduce a fit of zero residual to a network without a linear part.
 
@@ -195,7 +169,7 @@ def reduce_fit(samples: Samples, fit: Fit, *, tol: float) -> Steps[Reduction | N
     samples : Samples
         Design and outputs.
     fit : Fit
-        Fit with zero residual, with or without a linear part.
+        Fit with a linear part and zero residual.
     tol : float
         Residual norm taken for zero.
 
@@ -209,8 +183,6 @@ def reduce_fit(samples: Samples, fit: Fit, *, tol: float) -> Steps[Reduction | N
     Reduction or None
         None if the network does not reach zero residual without the linear part.
     """
-    if fit.linear is None:
-        fit = yield from variable_projection(samples, fit.network.V, linear_part=True, max_iter=20)
     fit = yield from reduce_units(samples, fit, tol=tol)
     assert fit.linear is not None
     signs = resolve_signs(fit.network, fit.linear, intercept=samples.intercept)
@@ -234,7 +206,7 @@ def always_on_units(samples: Samples, linear: np.ndarray) -> np.ndarray:
     return V
 
 
-def same_network(first: TwoLayerNetwork, second: TwoLayerNetwork, samples: Samples) -> bool:
+def same_network(first: TwoLayerNetwork, second: TwoLayerNetwork) -> bool:
     """Whether two networks of unit-norm units agree up to the order of the units."""
     if first.n_hidden != second.n_hidden:
         return False
@@ -249,11 +221,11 @@ def same_network(first: TwoLayerNetwork, second: TwoLayerNetwork, samples: Sampl
     )
 
 
-def collect(found: list[Reduction], new: Reduction, samples: Samples) -> list[Reduction]:
+def collect(found: list[Reduction], new: Reduction) -> list[Reduction]:
     """Add a network to those found: the narrowest only, most frequent first."""
     narrowest = min([new.network.n_hidden] + [old.network.n_hidden for old in found])
     for index, old in enumerate(found):
-        if same_network(old.network, new.network, samples):
+        if same_network(old.network, new.network):
             better = old if old.loss <= new.loss else new
             found[index] = better._replace(n_agreeing=old.n_agreeing + 1)
             break

@@ -135,7 +135,7 @@ def _outer_products(slopes: np.ndarray, A: np.ndarray) -> np.ndarray:
 def _binary_solution(
     vectors: np.ndarray, target: np.ndarray, tol: float
 ) -> tuple[np.ndarray, Method] | None:
-    """The subset of vectors that sums to the target, and how it was found; None if there is none."""
+    """Subset of the vectors that sums to the target, and how it was found; None if none does."""
     k = len(vectors)
     tol = np.sqrt(max(k, 1)) * tol
     if k == 0:
