@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
+import scipy.sparse as sp
 from sklearn.utils import Bunch, check_random_state
 
-__all__ = ["make_relu_network"]
+__all__ = ["make_relu_network", "make_sparse_product", "make_structured_product"]
 
 INPUT_DISTRIBUTIONS = {
     "normal": lambda rng, shape: rng.standard_normal(shape),
@@ -101,3 +104,160 @@ def make_relu_network(
     y = y + noise_std * rng.standard_normal(y.shape)
     truth = Bunch(coefs_=[W, A], intercepts_=[b, c], noise_std=noise_std)
     return X, y[:, 0] if n_outputs == 1 else y, truth
+
+
+def _random_sparse_rows(
+    rng: np.random.RandomState, n_rows: int, n_columns: int, n_nonzero: int, values: str
+) -> sp.csr_array:
+    """Rows that are sums of ``n_nonzero`` weighted unit vectors drawn with replacement."""
+    rows = np.repeat(np.arange(n_rows), n_nonzero)
+    columns = rng.randint(n_columns, size=n_rows * n_nonzero)
+    entries = rng.choice([-1.0, 1.0], size=n_rows * n_nonzero)
+    if values == "real":
+        entries *= rng.uniform(0.5, 2.0, size=n_rows * n_nonzero)
+    factor = sp.csr_array((entries, (rows, columns)), shape=(n_rows, n_columns))
+    factor.sum_duplicates()
+    factor.eliminate_zeros()
+    factor.sort_indices()
+    return factor
+
+
+def make_sparse_product(
+    n_samples: int = 400,
+    n_features: int = 200,
+    *,
+    n_hidden: Sequence[int] = (150,),
+    n_nonzero: int | Sequence[int] = 4,
+    values: str = "signs",
+    scale: float = 1.0,
+    noise: float = 0.0,
+    sparse_output: bool = False,
+    random_state: Any = None,
+) -> tuple[Any, Bunch]:
+    """Product of random sparse factors ``X = scale * F[0] @ F[1] @ ... @ F[L-1] + noise``.
+
+    Each row of a factor is a sum of ``n_nonzero`` signed unit vectors, the random d-sparse
+    matrices of Neyshabur and Panigrahy (2013) with samples in rows: small integers, occasionally
+    zero or two.
+
+    Parameters
+    ----------
+    n_samples, n_features : int
+        Shape of X.
+    n_hidden : sequence of int, default=(150,)
+        Widths between the factors, from the samples to the features: one less than the factors.
+    n_nonzero : int or sequence of int, default=4
+        Unit vectors summed in each row, for all factors or one number per factor.
+    values : {"signs", "real"}, default="signs"
+        Weights of the unit vectors: random signs, or random signs times uniform on [.5, 2].
+    scale : float, default=1.0
+        Common factor.
+    noise : float, default=0.0
+        Standard deviation of Gaussian noise on every entry of X, relative to ``scale``.
+    sparse_output : bool, default=False
+        Return X as a csr_array; not with noise.
+    random_state : int, RandomState instance or None, default=None
+        Seed.
+
+    Returns
+    -------
+    X : ndarray or csr_array of shape (n_samples, n_features)
+        Data.
+    truth : Bunch
+        ``factors_`` (list of csr_array), ``scale_``, ``noise_std``.
+
+    Examples
+    --------
+    >>> from sklearn_nnrecover.datasets import make_sparse_product
+    >>> X, truth = make_sparse_product(30, 20, n_hidden=(15, 10), n_nonzero=3, random_state=0)
+    >>> X.shape, [F.shape for F in truth.factors_]
+    ((30, 20), [(30, 15), (15, 10), (10, 20)])
+    """
+    if values not in ("signs", "real"):
+        raise ValueError(f"values must be 'signs' or 'real', got {values!r}.")
+    if noise and sparse_output:
+        raise ValueError("noise fills every entry: use sparse_output=False with noise > 0.")
+    widths = [n_samples, *n_hidden, n_features]
+    n_factors = len(widths) - 1
+    counts = [n_nonzero] * n_factors if isinstance(n_nonzero, int) else list(n_nonzero)
+    if len(counts) != n_factors:
+        raise ValueError(f"n_nonzero needs one number per factor ({n_factors}), got {len(counts)}.")
+    rng = check_random_state(random_state)
+    factors = [
+        _random_sparse_rows(rng, n_rows, n_columns, count, values)
+        for n_rows, n_columns, count in zip(widths[:-1], widths[1:], counts, strict=True)
+    ]
+    X = factors[0]
+    for factor in factors[1:]:
+        X = sp.csr_array(X @ factor)
+    X = scale * X
+    X.eliminate_zeros()
+    X.sort_indices()
+    noise_std = noise * scale
+    truth = Bunch(factors_=factors, scale_=float(scale), noise_std=float(noise_std))
+    if not sparse_output:
+        X = X.toarray()
+    if noise_std:
+        X = X + noise_std * rng.standard_normal(X.shape)
+    return X, truth
+
+
+def make_structured_product(
+    structures: Sequence[Any],
+    *,
+    noise: float = 0.0,
+    random_state: Any = None,
+) -> tuple[np.ndarray, Bunch]:
+    """Product of structured factors with random parameters, ``X = M_1(h_1) ... M_K(h_K) + noise``.
+
+    Parameters
+    ----------
+    structures : sequence of structures
+        Factors from left to right, see :mod:`sklearn_nnrecover.products.structures`.
+    noise : float, default=0.0
+        Frobenius norm of the Gaussian noise, relative to the product.
+    random_state : int, RandomState instance or None, default=None
+        Seed.
+
+    Returns
+    -------
+    X : ndarray of shape (n_rows of the first factor, n_columns of the last)
+        Data.
+    truth : Bunch
+        ``parameters_`` (list of arrays, standard normal), ``factors_`` (list of csr_array),
+        ``noise_std`` (of an entry), ``noise_norm`` (of the noise drawn).
+
+    Examples
+    --------
+    >>> from sklearn_nnrecover.datasets import make_structured_product
+    >>> from sklearn_nnrecover.products.structures import Convolution, Diagonal
+    >>> X, truth = make_structured_product([Diagonal(8), Convolution(8, 3)], random_state=0)
+    >>> X.shape, [len(h) for h in truth.parameters_]
+    ((8, 8), [8, 3])
+    """
+    rng = check_random_state(random_state)
+    for k, (left, right) in enumerate(pairwise(structures)):
+        if left.shape[1] != right.shape[0]:
+            raise ValueError(
+                f"structures[{k}] has {left.shape[1]} columns but structures[{k + 1}] has "
+                f"{right.shape[0]} rows; the factors of a product must fit together."
+            )
+    parameters = [rng.standard_normal(structure.n_parameters) for structure in structures]
+    factors = [
+        sp.csr_array(structure.matrix(h))
+        for structure, h in zip(structures, parameters, strict=True)
+    ]
+    product: Any = factors[-1]
+    for factor in factors[-2::-1]:
+        product = factor @ product
+    X = product.toarray()
+    noise_norm = 0.0
+    noise_std = noise * float(np.linalg.norm(X)) / np.sqrt(X.size)
+    if noise_std:
+        disturbance = noise_std * rng.standard_normal(X.shape)
+        noise_norm = float(np.linalg.norm(disturbance))
+        X = X + disturbance
+    truth = Bunch(
+        parameters_=parameters, factors_=factors, noise_std=noise_std, noise_norm=noise_norm
+    )
+    return X, truth

@@ -1,0 +1,5 @@
+"""Products of sparse or structured matrices: ``X = scale * F[0] @ F[1] @ ... @ F[L-1]``."""
+
+from sklearn_nnrecover.products._sparse_deep_factorizer import SparseDeepFactorizer
+
+__all__ = ["SparseDeepFactorizer"]

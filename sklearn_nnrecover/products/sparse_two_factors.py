@@ -1,0 +1,162 @@
+"""Peel a matrix that is itself a product of two sparse factors.
+
+Column intersections propose atoms, integer pursuit codes in them, the description length decides;
+several starts on shuffled data must agree before an atom counts as identified.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator
+
+import numpy as np
+import scipy.sparse as sp
+
+from ..linalg.steps import Step
+from .atom_identification import ACCIDENTS, AtomEvidence, atom_evidence
+from .column_intersections import distinct_rows
+from .description_length import TwoFactors, two_sparse_factors
+from .factor_gauge import row_gauge
+from .peeling import Evidence, Matrix, Peel
+
+DEFAULT_BUDGET = 40
+"""Sweeps of the descent, per start."""
+
+MAX_DENSITY = 1 / 3
+"""Beyond this density pairs of rows agree everywhere by accident."""
+
+
+def intersection_factor(
+    Y: Matrix,
+    *,
+    n_nonzero: int | None = None,
+    rng: np.random.RandomState,
+    budget: int = DEFAULT_BUDGET,
+    n_init: int = 3,
+) -> Generator[Step, None, Peel | None]:
+    """Factor sparse Y = C @ D with sparse C and D of the shortest description found.
+
+    Parameters
+    ----------
+    Y : ndarray or csr_array of shape (n_rows, n_columns)
+    n_nonzero : int or None
+        Atoms with more non-zeros are not counted as identified.
+    rng : RandomState
+    budget : int
+        Sweeps of the descent, per start.
+    n_init : int
+        Starts, each on rows and columns in a new order.
+
+    Yields
+    ------
+    Step
+        Of the descents, one after another.
+
+    Returns
+    -------
+    Peel or None
+        None if Y is too dense, or if not one atom is identified.
+    """
+    Y = sp.csr_array(Y)
+    Y.eliminate_zeros()
+    if min(Y.shape) < 2 or Y.nnz == 0 or Y.nnz > MAX_DENSITY * Y.shape[0] * Y.shape[1]:
+        return None
+    best = yield from two_sparse_factors(Y, rng=rng, max_sweeps=budget)
+    evidence = atom_evidence(Y, best.C, best.D)
+    if not evidence.identified.any() or best.C.nnz + best.D.nnz >= Y.nnz:
+        return None
+    found_again = np.ones(best.D.shape[0], dtype=np.intp)
+    for _ in range(n_init - 1):
+        other = yield from _shuffled_start(Y, rng, budget)
+        found_again += _is_row_of(best.D, other.D, rng)
+    proven = evidence.identified & (found_again == n_init)
+    if n_nonzero is not None:
+        proven &= np.diff(best.D.indptr) <= n_nonzero
+    if n_init < 3:
+        proven[:] = False
+    if not proven.any():
+        return None
+    return Peel(
+        factor=best.D,
+        remainder=best.C,
+        proven=proven,
+        evidence=_conditions(Y, best, evidence, found_again, n_init),
+        splits=True,
+        proof="local",
+    )
+
+
+def _shuffled_start(
+    Y: sp.csr_array, rng: np.random.RandomState, budget: int
+) -> Generator[Step, None, TwoFactors]:
+    rows, columns = rng.permutation(Y.shape[0]), rng.permutation(Y.shape[1])
+    shuffled = yield from two_sparse_factors(Y[rows][:, columns], rng=rng, max_sweeps=budget)
+    return TwoFactors(
+        shuffled.C[np.argsort(rows)],
+        shuffled.D[:, np.argsort(columns)],
+        shuffled.n_residual,
+    )
+
+
+def _is_row_of(A: sp.csr_array, B: sp.csr_array, rng: np.random.RandomState) -> np.ndarray:
+    """Whether each row of A equals a row of B up to its sign and scale."""
+    both, _ = row_gauge(sp.vstack([A, B], format="csr"))
+    group = distinct_rows(both, rng)
+    in_B = np.zeros(group.n_groups, dtype=bool)
+    in_B[group.label[A.shape[0] :]] = True
+    return in_B[group.label[: A.shape[0]]]
+
+
+def _conditions(
+    Y: sp.csr_array,
+    best: TwoFactors,
+    evidence: AtomEvidence,
+    found_again: np.ndarray,
+    n_init: int,
+) -> list[Evidence]:
+    n_atoms = best.D.shape[0]
+    found = n_atoms - best.n_residual
+    used = evidence.uses > 1
+    return [
+        Evidence(
+            "description length",
+            (best.C.nnz + best.D.nnz) / Y.nnz,
+            1.0,
+            best.C.nnz + best.D.nnz < Y.nnz,
+            "non-zeros of both factors, relative to those of their product",
+        ),
+        Evidence(
+            "atoms found",
+            found,
+            n_atoms,
+            best.n_residual == 0,
+            "atoms that several rows share; the others are single rows that nothing explained",
+        ),
+        Evidence(
+            "atoms fixed by their supports",
+            int(np.sum(evidence.anchored)),
+            n_atoms,
+            bool(evidence.anchored.all()),
+            "values that follow from the cells reached by one hidden node only",
+        ),
+        Evidence(
+            "atoms that no accident explains",
+            int(np.sum(evidence.log10_accidents <= np.log10(ACCIDENTS))),
+            n_atoms,
+            bool(np.all(evidence.log10_accidents <= np.log10(ACCIDENTS))),
+            f"expected number of patterns as good in unstructured data at most {ACCIDENTS:g}",
+        ),
+        Evidence(
+            "cheapest exchange",
+            int(evidence.exchange_margin[used].min(initial=n_atoms)),
+            1,
+            bool(np.all(evidence.exchange_margin[used] > 0)),
+            "non-zeros added by the cheapest elementary exchange of two atoms",
+        ),
+        Evidence(
+            "starts that agree",
+            int(np.sum(found_again == n_init)),
+            n_atoms,
+            bool(np.all(found_again == n_init)),
+            f"atoms found again by each of {n_init} starts on shuffled data",
+        ),
+    ]
