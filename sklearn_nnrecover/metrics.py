@@ -13,8 +13,11 @@ import numpy as np
 from scipy import sparse
 from scipy.optimize import linear_sum_assignment
 
+from .linalg.rescalings import Rescalings, align_signs, balance
+
 __all__ = [
     "Match",
+    "factor_distance",
     "match_components",
     "mean_correlation",
     "recovery_error",
@@ -205,6 +208,72 @@ def recovery_error(estimated: Any, true: Any) -> float:
     distance = np.max(np.abs(stacked[:, None, :] - stacked0[:, :, None]), axis=0, initial=0.0)
     unit_errors = distance[linear_sum_assignment(np.minimum(distance, 1e6))]
     return float(max(unit_errors.max(initial=0.0), np.max(np.abs(c - c0), initial=0.0) / size))
+
+
+def factor_distance(
+    h: Sequence[Any], g: Sequence[Any], p: float = 2.0, *, gauge: Rescalings | None = None
+) -> float:
+    """Distance ``d_p`` of two parameter lists of a product of K factors, modulo rescalings.
+
+    Both lists are brought to equal largest entries in all factors, by scales that multiply to 1,
+    and the p-norm of their difference is minimised over signs that multiply to 1. Where the
+    product leaves more rescalings free, `gauge` names them: both lists are then brought to their
+    least Euclidean norm, and signs are chosen in that group.
+
+    Parameters
+    ----------
+    h, g : sequence of K array-like
+        Parameters, factor by factor, of equal sizes; no factor may be zero.
+    p : float, default=2.0
+        Norm, at least 1; ``inf`` for the largest difference.
+    gauge : Rescalings or None, default=None
+        ``certificate.rescalings`` of :func:`~sklearn_nnrecover.products.identifiability.certify`;
+        None takes the scales of whole factors.
+
+    Returns
+    -------
+    float
+        The distance, 0 for lists that a rescaling relates.
+
+    Examples
+    --------
+    >>> from sklearn_nnrecover.metrics import factor_distance
+    >>> factor_distance([[1.0, 2.0], [3.0]], [[-2.0, -4.0], [-1.5]])
+    0.0
+    """
+    hs, gs = ([np.asarray(part, dtype=np.float64).ravel() for part in parts] for parts in (h, g))
+    if [len(part) for part in hs] != [len(part) for part in gs]:
+        raise ValueError(
+            f"h has factors of {[len(part) for part in hs]} parameters but g of "
+            f"{[len(part) for part in gs]}."
+        )
+    if not p >= 1:
+        raise ValueError(f"p must be at least 1, got {p}.")
+    for name, parts in (("h", hs), ("g", gs)):
+        for k, part in enumerate(parts):
+            if not part.any():
+                raise ValueError(f"{name}[{k}] is zero: d_p is defined for non-zero factors.")
+    if gauge is not None:
+        reference = balance(np.concatenate(gs), gauge)
+        aligned = align_signs(balance(np.concatenate(hs), gauge), reference, gauge, p)
+        return float(np.linalg.norm(aligned - reference, ord=p))
+    hs, gs = _equal_largest_entries(hs), _equal_largest_entries(gs)
+    kept, flipped = (
+        np.array([np.linalg.norm(a - sign * b, ord=p) for a, b in zip(hs, gs, strict=True)])
+        for sign in (1, -1)
+    )
+    flip = flipped < kept
+    if flip.sum() % 2:  # one factor more or less, the cheapest
+        trials = [np.logical_xor(flip, np.arange(len(hs)) == k) for k in range(len(hs))]
+    else:
+        trials = [flip]
+    return float(min(np.linalg.norm(np.where(f, flipped, kept), ord=p) for f in trials))
+
+
+def _equal_largest_entries(parts: list[np.ndarray]) -> list[np.ndarray]:
+    largest = np.array([np.abs(part).max() for part in parts])
+    common = np.exp(np.mean(np.log(largest)))
+    return [part * (common / top) for part, top in zip(parts, largest, strict=True)]
 
 
 def recovery_scorer(estimator: Any, X: Any, y: Any = None) -> float:

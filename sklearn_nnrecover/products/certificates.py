@@ -1,0 +1,398 @@
+"""Deciding whether a structured product determines its parameters.
+
+`certify` combines the kernel of the lifting operator, the rank of the Jacobian, the gauge of the
+feasible paths and a search for witnesses into one verdict.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+from ..linalg.rescalings import Rescalings, layer_rescalings, path_rescalings
+from .levenberg_marquardt import local_geometry
+from .lifted_spectrum import LiftedSpectrum, lifted_spectrum
+from .lifting import LiftingOperator, lifting_operator
+from .structured_least_squares import LARGEST_GAUGE_PROBLEM
+from .structured_residuals import choose_residual, dense_product
+from .structures import Restricted, check_structures
+from .support_models import Model, check_models, models_of_size, pairwise_spectrum
+from .witnesses import Witness, find_witness
+
+IDENTIFIABLE = "identifiable"
+LOCALLY = "locally identifiable"
+NOT_IDENTIFIABLE = "not identifiable"
+TOO_LARGE = "too large to decide"
+
+
+@dataclass(frozen=True, eq=False)
+class Certificate:
+    """Verdict on a structured product, and what it rests on.
+
+    Attributes
+    ----------
+    verdict : str
+        ``"identifiable"``: parameters without zero entries are determined by their product up to
+        `gauge_dimension` rescalings. ``"not identifiable"``: `witness` proves it. ``"locally
+        identifiable"``: nothing but rescalings is free near generic parameters, but others far
+        away are not excluded. ``"too large to decide"``.
+    reason : str
+        One sentence: why.
+    sizes : tuple of int
+        Number of parameters of each factor.
+    n_paths : int or None
+        Columns of the lifting operator; None when it could not be built.
+    complete : bool
+        Whether every tuple of indices is a feasible path.
+    kernel_dimension : int or None
+        Dimension of the operator's kernel on feasible paths; None when unknown.
+    sigma_min, sigma_max : float
+        Smallest non-zero and largest singular value of the operator; nan when unknown.
+    resolution : float
+        Singular values below ``resolution * sigma_max`` were counted as zero.
+    gamma : float
+        Constant of the deep null-space property: 1 for a kernel {0}; an upper bound for models
+        with sparse supports; inf with a witness; nan when unknown.
+    gauge_dimension : int
+        Dimension of the rescalings that no data can fix: K - 1 for the scales of the layers, more
+        where entries of an inner node can be rescaled.
+    jacobian_rank : int
+        Rank of the Jacobian of the product at random parameters; -1 when it was not computed.
+    witness : Witness or None
+        Two parameter lists with the same product that no rescaling relates.
+    rescalings : Rescalings
+        The gauge; pass it to :func:`sklearn_nnrecover.metrics.factor_distance`.
+    n_models : int
+        Number of support models compared pairwise; 0 without models.
+    """
+
+    verdict: str
+    reason: str
+    sizes: tuple[int, ...]
+    n_paths: int | None
+    complete: bool
+    kernel_dimension: int | None
+    sigma_min: float
+    sigma_max: float
+    resolution: float
+    gamma: float
+    gauge_dimension: int
+    jacobian_rank: int
+    witness: Witness | None
+    rescalings: Rescalings
+    n_models: int = 0
+
+    @property
+    def extra_gauge_dimension(self) -> int:
+        """Rescalings beyond those of whole layers: butterflies of order 4, 8, 16 have 3, 14, 45."""
+        return self.gauge_dimension - (len(self.sizes) - 1)
+
+    @property
+    def n_parameters(self) -> int:
+        """Number of parameters of all factors."""
+        return sum(self.sizes)
+
+    def __str__(self) -> str:
+        lines = [f"{self.verdict}: {self.reason}"]
+        lines += [
+            f"  {name:<24} {_short(value):>12}  {meaning}"
+            for name, value, _, _, meaning in certificate_conditions(self)
+        ]
+        return "\n".join(lines)
+
+
+def certify(
+    structures: Sequence[Any],
+    *,
+    supports: Sequence[Model] | None = None,
+    n_nonzero: int | Sequence[int] | None = None,
+    max_columns: int = 4096,
+    max_models: int = 60,
+    max_fits: int = 24,
+    random_state: Any = 0,
+) -> Certificate:
+    """Decide whether a structured product determines its parameters.
+
+    Parameters
+    ----------
+    structures : sequence of structures
+        Factors from left to right.
+    supports : sequence of models or None, default=None
+        Collection of models: each is a list of K index arrays, the parameters of each factor that
+        may be non-zero. The true model is unknown but one of them.
+    n_nonzero : int, sequence of K ints or None, default=None
+        Instead of `supports`: all models with so many non-zero parameters a factor.
+    max_columns : int, default=4096
+        Largest number of columns of the lifting operator that is decomposed. Beyond, only
+        products with the operator are formed.
+    max_models : int, default=60
+        Largest number of models compared pairwise.
+    max_fits : int, default=24
+        Budget of the search for a witness, in fits.
+    random_state : int, RandomState instance or None, default=0
+        Seed of random parameters.
+
+    Returns
+    -------
+    Certificate
+
+    Raises
+    ------
+    ValueError
+        If the structures do not form a chain, or the models do not fit them.
+
+    Examples
+    --------
+    >>> from sklearn_nnrecover.products.identifiability import certify
+    >>> from sklearn_nnrecover.products.structures import Convolution
+    >>> certify([Convolution(20, 3), Convolution(20, 3, dilation=3)]).verdict
+    'identifiable'
+    >>> certify([Convolution(20, 3), Convolution(20, 3)]).verdict
+    'not identifiable'
+    """
+    chain = check_structures(structures)
+    rng = check_random_state(random_state)
+    if supports is not None and n_nonzero is not None:
+        raise ValueError("give either supports or n_nonzero, not both.")
+    sizes = tuple(structure.n_parameters for structure in chain)
+    models: list[Model] | None = None
+    if supports is not None:
+        models = check_models(supports, sizes)
+    elif n_nonzero is not None:
+        models = models_of_size(n_nonzero, sizes, max_models)
+
+    operator, refusal = _operator(chain)
+    if operator is None:
+        spectrum = LiftedSpectrum(None, np.nan, np.nan, np.nan, "none")
+        group = layer_rescalings(sizes)
+    else:
+        spectrum = lifted_spectrum(operator, max_columns=max_columns, rng=rng)
+        group = _gauge(operator)
+    facts = {
+        "sizes": sizes,
+        "n_paths": None if operator is None else operator.shape[1],
+        "complete": operator is not None and operator.complete,
+        "kernel_dimension": spectrum.kernel_dimension,
+        "sigma_min": spectrum.sigma_min,
+        "sigma_max": spectrum.sigma_max,
+        "resolution": float(spectrum.resolution),
+        "gauge_dimension": group.dimension,
+        "rescalings": group,
+        "n_models": 0 if models is None else len(models),
+    }
+    rank = _jacobian_rank(chain, operator, rng)
+    n_expected = sum(sizes) - group.dimension
+
+    def verdict(
+        name: str, reason: str, gamma: float, witness: Witness | None = None
+    ) -> Certificate:
+        return Certificate(
+            verdict=name,
+            reason=reason,
+            gamma=gamma,
+            witness=witness,
+            jacobian_rank=rank,
+            **facts,  # type: ignore[arg-type]
+        )
+
+    if operator is not None and (idle := _idle_parameter(operator)) is not None:
+        return verdict(
+            NOT_IDENTIFIABLE,
+            f"parameter {idle[1]} of structures[{idle[0]}] is on no feasible path: "
+            "it does not change the product.",
+            np.inf,
+            _idle_witness(chain, idle, rng),
+        )
+    if spectrum.kernel_dimension == 0:
+        free = group.dimension - (len(sizes) - 1)
+        scales = f", up to {free} rescalings beyond the scales of the layers" if free else ""
+        return verdict(
+            IDENTIFIABLE,
+            f"the lifting operator has kernel {{0}} on its {operator.shape[1]} feasible paths"  # type: ignore[union-attr]
+            f"{scales}.",
+            1.0,
+        )
+    if models is not None:
+        return _certify_models(chain, models, operator, group, spectrum, rng, max_fits, verdict)
+    witness = find_witness(chain, group, rng, operator=operator, n_starts=max(1, max_fits // 3))
+    if witness is not None:
+        return verdict(
+            NOT_IDENTIFIABLE,
+            "two parameter lists that no rescaling relates have the same product (see witness).",
+            np.inf,
+            witness,
+        )
+    kernel = (
+        refusal
+        or ("kernel of the lifting operator left open" if spectrum.kernel_dimension is None else "")
+        or f"kernel of dimension {spectrum.kernel_dimension}"
+    )
+    if rank == n_expected:
+        return verdict(
+            LOCALLY,
+            f"nothing but rescalings is free near generic parameters, and {max_fits} fits found no "
+            f"second solution, but none is excluded ({kernel}).",
+            np.nan,
+        )
+    reason = (
+        f"the Jacobian is too large to decompose, and no fit found a witness ({kernel})."
+        if rank < 0
+        else f"the Jacobian leaves {n_expected - rank} directions free beyond rescalings, but the "
+        f"budget of fits found no witness ({kernel})."
+    )
+    return verdict(TOO_LARGE, reason, np.nan)
+
+
+def _certify_models(
+    chain: list[Any],
+    models: list[Model],
+    operator: LiftingOperator | None,
+    group: Rescalings,
+    spectrum: LiftedSpectrum,
+    rng: np.random.RandomState,
+    max_fits: int,
+    verdict: Any,
+) -> Certificate:
+    if operator is None:
+        return verdict(TOO_LARGE, "the lifting operator does not fit the memory.", np.nan)
+    gamma, failing = pairwise_spectrum(operator, models)
+    if not failing:
+        return verdict(
+            IDENTIFIABLE,
+            f"for each pair of the {len(models)} models the lifting operator has kernel {{0}} on "
+            "their feasible paths.",
+            gamma,
+        )
+    for i, j in failing[: max(1, max_fits // 2)]:
+        first, second = (
+            [Restricted(s, index) for s, index in zip(chain, models[m], strict=True)]
+            for m in (i, j)
+        )
+        try:
+            check_structures(first)
+            check_structures(second)
+        except ValueError:
+            continue  # a model whose products are all zero
+        witness = find_witness(
+            first,
+            group,
+            rng,
+            rival_structures=first if i == j else second,
+            n_points=1,
+            n_starts=max(2, max_fits // (2 * min(len(failing), max_fits))),
+        )
+        if witness is not None:
+            return verdict(
+                NOT_IDENTIFIABLE,
+                f"parameters of models {i} and {j} have the same product (see witness).",
+                np.inf,
+                witness,
+            )
+    return verdict(
+        TOO_LARGE,
+        f"{len(failing)} pairs of models share a kernel, and the budget of fits found no witness.",
+        np.nan,
+    )
+
+
+def _operator(chain: list[Any]) -> tuple[LiftingOperator | None, str]:
+    try:
+        return lifting_operator(chain), ""
+    except MemoryError as error:
+        return None, str(error)
+
+
+def _gauge(operator: LiftingOperator) -> Rescalings:
+    if operator.complete or sum(operator.sizes) > LARGEST_GAUGE_PROBLEM:
+        return layer_rescalings(operator.sizes)
+    return path_rescalings(operator.paths, operator.sizes)
+
+
+def _jacobian_rank(
+    chain: list[Any], operator: LiftingOperator | None, rng: np.random.RandomState
+) -> int:
+    theta = rng.standard_normal(sum(structure.n_parameters for structure in chain))
+    shape = (chain[0].shape[0], chain[-1].shape[1])
+    return local_geometry(choose_residual(chain, np.zeros(shape), operator), theta)[0]
+
+
+def _idle_parameter(operator: LiftingOperator) -> tuple[int, int] | None:
+    """First parameter on no feasible path, as (factor, index)."""
+    for k, size in enumerate(operator.sizes):
+        used = np.bincount(operator.paths[:, k], minlength=size) > 0
+        if not used.all():
+            return k, int(np.argmin(used))
+    return None
+
+
+def _idle_witness(chain: list[Any], idle: tuple[int, int], rng: np.random.RandomState) -> Witness:
+    first = [rng.standard_normal(structure.n_parameters) for structure in chain]
+    second = [h.copy() for h in first]
+    second[idle[0]][idle[1]] += 1.0
+    X, Y = (
+        dense_product([s.matrix(h) for s, h in zip(chain, parameters, strict=True)])
+        for parameters in (first, second)
+    )
+    size = float(np.linalg.norm(np.concatenate(first)))
+    return Witness(first, second, float(np.linalg.norm(X - Y) / np.linalg.norm(X)), 1.0 / size)
+
+
+def certificate_conditions(
+    certificate: Certificate,
+) -> list[tuple[str, Any, Any, bool, str]]:
+    """What a certificate rests on, as (name, value, threshold, passed, meaning).
+
+    Parameters
+    ----------
+    certificate : Certificate
+        Result of `certify`.
+    """
+    n_expected = certificate.n_parameters - certificate.gauge_dimension
+    rank_known = certificate.jacobian_rank >= 0
+    return [
+        (
+            "identifiability",
+            certificate.verdict,
+            IDENTIFIABLE,
+            certificate.verdict == IDENTIFIABLE,
+            "the product determines the parameters up to rescalings",
+        ),
+        (
+            "lifting_kernel_dimension",
+            certificate.kernel_dimension,
+            0,
+            certificate.kernel_dimension == 0,
+            "the lifting operator is injective on feasible paths",
+        ),
+        (
+            "lifting_sigma_min",
+            float(certificate.sigma_min),
+            float(certificate.resolution * certificate.sigma_max),
+            bool(np.isfinite(certificate.sigma_min)),
+            "the smallest non-zero singular value, which divides the noise in Theorem 1",
+        ),
+        (
+            "gauge_dimension",
+            certificate.gauge_dimension,
+            len(certificate.sizes) - 1,
+            certificate.extra_gauge_dimension == 0,
+            "only whole layers can be rescaled",
+        ),
+        (
+            "jacobian_rank",
+            certificate.jacobian_rank if rank_known else None,
+            n_expected,
+            certificate.jacobian_rank == n_expected,
+            "near generic parameters nothing but rescalings is free",
+        ),
+    ]
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return "unknown"
+    return f"{value:.4g}" if isinstance(value, float) else str(value)

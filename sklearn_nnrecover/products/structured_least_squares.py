@@ -1,0 +1,422 @@
+"""Least squares over the parameters of a structured product ``X = M_1(h_1) ... M_K(h_K) + noise``.
+
+Levenberg-Marquardt from a start that the lifted problem gives, then from random ones. Each layer's
+scale is free; after every accepted step the layers are brought to equal norms, which keeps the
+Jacobian well scaled.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from ..linalg.blocks import require_memory, working_memory_bytes
+from ..linalg.rescalings import Rescalings, align_signs, balance, layer_rescalings, path_rescalings
+from ..linalg.steps import Steps, run_to_end
+from .lack_of_fit import (
+    combined_p_value,
+    random_lift_p_value,
+    signal_p_value,
+    simulated_signal_p_value,
+    singular_value_p_value,
+)
+from .levenberg_marquardt import Ending, levenberg_marquardt, local_geometry
+from .lifting import LiftingOperator, lifting_operator
+from .structured_residuals import (
+    Residual,
+    choose_residual,
+    compression_pays,
+    dense_product,
+    split,
+)
+from .structured_starts import starts
+from .structures import check_structures
+
+ROUNDING = 1e-12
+AGREEMENT = 1e-6
+AGREEING_STARTS = 3
+LEVEL = 0.001
+NOISE_FITS = 6
+NOISE_ITERATIONS = 50
+LARGEST_GAUGE_PROBLEM = 3000
+
+
+@dataclass(frozen=True, eq=False)
+class StructuredFit:
+    """Parameters of a structured product, and what is known about them.
+
+    Attributes
+    ----------
+    parameters : list of K ndarrays
+        h_k, balanced: of least norm among all rescalings that leave the product unchanged.
+    factors : list of K scipy.sparse.csr_array
+        M_k(h_k).
+    residual_norm, relative_residual : float
+        Frobenius norm of X minus the product, and that over the norm of X.
+    noise_std : float
+        Estimated standard deviation of the noise per entry; 0 when the fit is exact.
+    standard_errors : list of K ndarrays
+        Of the balanced parameters: 0 when exact, inf where the data leave a parameter free.
+    exact : bool
+        Whether the residual is rounding.
+    n_parameters, jacobian_rank, gauge_dimension : int
+        Rank at the solution, and dimension of the rescalings; the rank is -1 when the Jacobian is
+        too large to decompose.
+    pinned_down : bool
+        Whether the data leave nothing free but the rescalings, near the solution.
+    lack_of_fit : float or None
+        p-value of the tests whether noise explains the residual (see `lack_of_fit`); None when the
+        fit is exact, or no test could be made.
+    signal : float or None
+        Bound on the p-value of the explained energy, were X pure noise.
+    converged : bool
+        Whether the best start ended before ``max_iter``.
+    n_iter, n_starts, n_agreeing : int
+        Iterations over all starts; starts made; starts that ended at these parameters.
+    rival : list of K ndarrays or None
+        Different parameters that fit as well, when some start found them.
+    start : str
+        Kind of the start that won.
+    """
+
+    parameters: list[np.ndarray]
+    factors: list[sparse.csr_array]
+    residual_norm: float
+    relative_residual: float
+    noise_std: float
+    standard_errors: list[np.ndarray]
+    exact: bool
+    n_parameters: int
+    jacobian_rank: int
+    gauge_dimension: int
+    pinned_down: bool
+    lack_of_fit: float | None
+    signal: float | None
+    converged: bool
+    n_iter: int
+    n_starts: int
+    n_agreeing: int
+    rival: list[np.ndarray] | None
+    start: str
+
+
+def fit_structured(
+    X: Any,
+    structures: Sequence[Any],
+    *,
+    rng: np.random.RandomState,
+    max_iter: int = 200,
+    tol: float = 1e-10,
+    n_init: int = 10,
+    n_confirm: int = 0,
+    exact_below: float = ROUNDING,
+) -> Steps[StructuredFit]:
+    """Fit the parameters of a structured product, step by step.
+
+    Parameters
+    ----------
+    X : ndarray or sparse of shape (m, n)
+        Data.
+    structures : sequence of K structures
+        Factors from left to right.
+    rng : RandomState
+        Source of random starts.
+    max_iter : int, default=200
+        Largest number of iterations of each start.
+    tol : float, default=1e-10
+        A start ends when its objective decreases by less than this fraction.
+    n_init : int, default=10
+        Largest number of starts.
+    n_confirm : int, default=0
+        Starts that must end at the best parameters besides the first, before `n_init` is reached.
+        0 accepts an exact fit at once; a fit with a residual always asks for one more start.
+    exact_below : float, default=1e-12
+        Relative residual that counts as rounding.
+
+    Yields
+    ------
+    Step
+        Relative residual, and length of the last step relative to the parameters.
+
+    Returns
+    -------
+    StructuredFit
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit (factors are named by index) or X is zero.
+    MemoryError
+        If X as a dense array exceeds scikit-learn's ``working_memory``.
+    """
+    structures = check_structures(structures, np.shape(X))
+    X = _dense_data(X)
+    norm = float(np.linalg.norm(X))
+    if norm == 0:
+        raise ValueError(
+            "X is zero: any zero factor explains it, so no parameter can be recovered."
+        )
+    X = X / norm
+    operator = _operator_or_none(structures)
+    residual = choose_residual(structures, X, operator)
+    group = _gauge(operator, residual.sizes)
+
+    endings: list[Ending] = []
+    best, n_agreeing, rival = 0, 0, None
+    for start, theta in starts(residual, operator, X, rng):
+        theta = _best_scale(residual, structures, theta, X)
+        ending = yield from levenberg_marquardt(
+            residual, theta, max_iter=max_iter, tol=tol, start=start
+        )
+        endings.append(ending)
+        best = min(range(len(endings)), key=lambda i: (_rounded(endings[i], exact_below), i))
+        n_agreeing, rival = _agreement(endings, best, group, exact_below)
+        exact = np.sqrt(endings[best].objective) <= exact_below
+        wanted = 1 + (n_confirm if exact else max(n_confirm, 1))
+        if n_agreeing >= wanted or len(endings) >= n_init:
+            break
+    return _summary(
+        X,
+        norm,
+        structures,
+        residual,
+        operator,
+        group,
+        endings,
+        best,
+        n_agreeing,
+        rival,
+        exact_below,
+        rng,
+    )
+
+
+def _best_scale(
+    residual: Residual, structures: list[Any], theta: np.ndarray, X: np.ndarray
+) -> np.ndarray:
+    """Scale a start so that its product is the best multiple of itself."""
+    parts = split(theta, residual.sizes)
+    product = dense_product([s.matrix(h) for s, h in zip(structures, parts, strict=True)])
+    energy = float(np.sum(product**2))
+    overlap = float(np.sum(product * X))
+    if energy == 0 or overlap == 0:
+        return theta
+    # A negative multiple belongs to the first layer.
+    theta = theta * (abs(overlap) / energy) ** (1 / len(parts))
+    theta[: len(parts[0])] *= np.sign(overlap)
+    return theta
+
+
+def _rounded(ending: Ending, exact_below: float) -> float:
+    """Objective, with all exact fits equal: the first of them wins."""
+    return max(ending.objective, exact_below**2)
+
+
+def _agreement(
+    endings: list[Ending], best: int, group: Rescalings, exact_below: float
+) -> tuple[int, np.ndarray | None]:
+    """Count endings at the best parameters; return a rival that fits as well, if there is one."""
+    reference = balance(endings[best].theta, group)
+    n_agreeing, rival = 0, None
+    for ending in endings:
+        if _rounded(ending, exact_below) > _rounded(endings[best], exact_below) * (1 + AGREEMENT):
+            continue
+        aligned = align_signs(balance(ending.theta, group), reference, group)
+        if np.linalg.norm(aligned - reference) <= 1e-3 * np.linalg.norm(reference):
+            n_agreeing += 1
+        else:
+            rival = aligned
+    return n_agreeing, rival
+
+
+def _summary(
+    X: np.ndarray,
+    norm: float,
+    structures: list[Any],
+    residual: Residual,
+    operator: LiftingOperator | None,
+    group: Rescalings,
+    endings: list[Ending],
+    best: int,
+    n_agreeing: int,
+    rival: np.ndarray | None,
+    exact_below: float,
+    rng: np.random.RandomState,
+) -> StructuredFit:
+    theta = balance(endings[best].theta, group)
+    scale = norm ** (1 / len(structures))
+    parameters = split(theta * scale, residual.sizes)
+    factors = [sparse.csr_array(s.matrix(h)) for s, h in zip(structures, parameters, strict=True)]
+    difference = X - dense_product(factors) / norm
+    relative = float(np.linalg.norm(difference))
+    exact = relative <= exact_below
+    rank, free, variance = local_geometry(residual, theta)
+    determined = rank if rank >= 0 else len(theta) - group.dimension
+    degrees = X.size - determined
+    noise_std = 0.0 if exact else relative * norm / np.sqrt(degrees) if degrees > 0 else np.inf
+    pinned_down = rank == len(theta) - group.dimension
+    if exact:
+        errors = np.zeros(len(theta))
+    elif rank < 0:
+        errors = np.full(len(theta), np.inf)
+    else:
+        errors = noise_std / norm * np.sqrt(variance) * scale
+    if rank >= 0 and not pinned_down:
+        errors[_moved_beyond(free, group, theta)] = np.inf
+    lack_of_fit = signal = None
+    if not exact and np.isfinite(noise_std):
+        lack_of_fit = combined_p_value(
+            random_lift_p_value(residual, operator, theta, rank, rng),
+            singular_value_p_value(difference, noise_std / norm),
+        )
+        n_paths = math.prod(residual.sizes) if operator is None else operator.shape[1]
+        signal = signal_p_value(relative, residual.sizes, n_paths, X.size)
+        if signal is None or signal > LEVEL:
+            noise_fits = [
+                _fit_to_noise(structures, X.shape, operator, rng) for _ in range(NOISE_FITS)
+            ]
+            signal = simulated_signal_p_value(relative, noise_fits)
+    return StructuredFit(
+        parameters=parameters,
+        factors=factors,
+        residual_norm=relative * norm,
+        relative_residual=relative,
+        noise_std=float(noise_std),
+        standard_errors=split(errors, residual.sizes),
+        exact=exact,
+        n_parameters=len(theta),
+        jacobian_rank=rank,
+        gauge_dimension=group.dimension,
+        pinned_down=pinned_down,
+        lack_of_fit=lack_of_fit,
+        signal=signal,
+        converged=endings[best].converged,
+        n_iter=sum(ending.n_iter for ending in endings),
+        n_starts=len(endings),
+        n_agreeing=n_agreeing,
+        rival=None if rival is None else split(rival * scale, residual.sizes),
+        start=endings[best].start,
+    )
+
+
+def _moved_beyond(free: np.ndarray, group: Rescalings, theta: np.ndarray) -> np.ndarray:
+    """Parameters that null directions of the Jacobian move and rescalings do not."""
+    gauge = np.linalg.qr(group.log_scales * theta[:, None])[0]
+    beyond = free - gauge @ (gauge.T @ free)
+    return np.linalg.norm(beyond, axis=1) > 1e-6
+
+
+def _fit_to_noise(
+    structures: list[Any],
+    shape: tuple[int, int],
+    operator: LiftingOperator | None,
+    rng: np.random.RandomState,
+) -> float:
+    """Relative residual of a fit to pure noise, from the best start that the lifting gives."""
+    X = rng.standard_normal(shape)
+    X /= np.linalg.norm(X)
+    residual = choose_residual(structures, X, operator)
+    _, theta = next(starts(residual, operator, X, rng))
+    theta = _best_scale(residual, structures, theta, X)
+    ending = run_to_end(levenberg_marquardt(residual, theta, max_iter=NOISE_ITERATIONS, tol=1e-3))
+    return float(np.sqrt(ending.objective))
+
+
+def _gauge(operator: LiftingOperator | None, sizes: list[int]) -> Rescalings:
+    if operator is None or operator.complete or sum(sizes) > LARGEST_GAUGE_PROBLEM:
+        return layer_rescalings(sizes)
+    return path_rescalings(operator.paths, sizes)
+
+
+def _operator_or_none(structures: list[Any]) -> LiftingOperator | None:
+    """The lifting operator, as a matrix only where compression can use it."""
+    n_rows = structures[0].shape[0] * structures[-1].shape[1]
+    sizes = [structure.n_parameters for structure in structures]
+    dense = not any(sparse.issparse(structure.basis()) for structure in structures)
+    worthwhile = compression_pays(n_rows, math.prod(sizes), n_rows, sum(sizes))
+    try:
+        return lifting_operator(structures, explicit=False if dense and not worthwhile else None)
+    except MemoryError:
+        return None
+
+
+def _dense_data(X: Any) -> np.ndarray:
+    require_memory(
+        8.0 * np.shape(X)[0] * np.shape(X)[1],
+        working_memory_bytes(),
+        "X as a dense array",
+        "a structured product is compared with X entry by entry: raise working_memory.",
+    )
+    return np.asarray(X.toarray() if sparse.issparse(X) else X, dtype=np.float64)
+
+
+def fit_conditions(
+    fit: StructuredFit, *, proven: bool = False
+) -> list[tuple[str, float, float, bool, str]]:
+    """What was checked after a structured fit, as (name, value, threshold, passed, meaning).
+
+    Parameters
+    ----------
+    fit : StructuredFit
+        Result of `fit_structured`.
+    proven : bool, default=False
+        Whether a certificate makes agreeing starts unnecessary.
+    """
+    needed = fit.n_parameters - fit.gauge_dimension
+    wanted = 1 if proven else AGREEING_STARTS if fit.exact else 2
+    conditions = [
+        (
+            "relative_residual",
+            fit.relative_residual,
+            ROUNDING,
+            fit.exact,
+            "the product of the factors reproduces X to rounding",
+        ),
+        (
+            "jacobian_rank",
+            float(fit.jacobian_rank),
+            float(needed),
+            fit.pinned_down,
+            "near the solution nothing is free but rescalings",
+        ),
+        (
+            "agreeing_starts",
+            float(fit.n_agreeing),
+            float(wanted),
+            fit.n_agreeing >= wanted,
+            "independent starts end at the same parameters",
+        ),
+        (
+            "rival_solutions",
+            float(fit.rival is not None),
+            0.0,
+            fit.rival is None,
+            "no start found different parameters that fit as well",
+        ),
+    ]
+    if fit.lack_of_fit is not None:
+        conditions.append(
+            (
+                "lack_of_fit_p_value",
+                fit.lack_of_fit,
+                LEVEL,
+                fit.lack_of_fit >= LEVEL,
+                "noise alone explains the residual (random lifts, largest singular value)",
+            )
+        )
+    if fit.signal is not None:
+        conditions.append(
+            (
+                "signal_p_value",
+                fit.signal,
+                LEVEL,
+                fit.signal <= LEVEL,
+                "the product explains more of X than it would of pure noise",
+            )
+        )
+    return conditions

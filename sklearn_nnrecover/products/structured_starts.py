@@ -1,0 +1,114 @@
+"""Starting points for a structured product, from its lifted (linear) problem.
+
+Solving ``A T = X`` for the tensor T gives ``P(h)`` itself where the kernel of A is {0} and the data
+are free of noise. A rank-one approximation of T is then the solution; otherwise it is a start.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import scipy.linalg
+from scipy.sparse.linalg import lsmr
+
+from ..linalg.rescalings import solve_binary
+from .lifting import LiftingOperator
+from .structured_residuals import CompressedResidual, Residual
+
+SPECTRAL_ITERATIONS = 3
+LIFTED_ITERATIONS = 1000
+POWER_SWEEPS = 10
+
+
+def starts(
+    residual: Residual,
+    operator: LiftingOperator | None,
+    X: np.ndarray,
+    rng: np.random.RandomState,
+) -> Iterator[tuple[str, np.ndarray]]:
+    """Yield named starting points, the most promising first, without end.
+
+    Parameters
+    ----------
+    residual : Residual
+        Model of the residual; a compressed one solves the lifted problem directly.
+    operator : LiftingOperator or None
+        The lifting operator where it could be built.
+    X : ndarray of shape (m, n)
+        Data.
+    rng : RandomState
+        Source of the random starts.
+
+    Yields
+    ------
+    name : str
+        ``"lifted"``, ``"spectral"`` (a few iterations on the lifted problem) or ``"random"``.
+    theta : ndarray of shape (n_parameters,)
+        Concatenated parameters.
+    """
+    sizes = residual.sizes
+    if isinstance(residual, CompressedResidual) and operator is not None:
+        values = scipy.linalg.lstsq(residual.triangle, residual.target, lapack_driver="gelsd")[0]
+        yield "lifted", rank_one(operator, values)
+    elif operator is not None:
+        data = X.ravel()
+        for name, n_iter in (("spectral", SPECTRAL_ITERATIONS), ("lifted", LIFTED_ITERATIONS)):
+            if name == "lifted" and operator.shape[1] > operator.shape[0]:
+                continue  # the kernel cannot be {0}
+            values = lsmr(operator, data, atol=0.0, btol=1e-15, conlim=0.0, maxiter=n_iter)[0]
+            yield name, rank_one(operator, values)
+    while True:
+        yield "random", rng.standard_normal(sum(sizes))
+
+
+def rank_one(operator: LiftingOperator, values: np.ndarray) -> np.ndarray:
+    """Parameters whose tensor is close to given values on the feasible paths."""
+    if operator.complete:
+        return np.concatenate(rank_one_tensor(operator.tensor(values)))
+    return rank_one_on_paths(operator.paths, values, operator.sizes)
+
+
+def rank_one_tensor(tensor: np.ndarray) -> list[np.ndarray]:
+    """Rank-one approximation: truncated higher-order SVD, then higher-order power iterations."""
+    factors = []
+    for k in range(tensor.ndim):
+        unfolded = np.moveaxis(tensor, k, 0).reshape(tensor.shape[k], -1)
+        factors.append(np.linalg.eigh(unfolded @ unfolded.T)[1][:, -1])
+    for _ in range(POWER_SWEEPS if tensor.ndim > 1 else 1):
+        for k in range(tensor.ndim):
+            contracted = tensor
+            for other in reversed(range(tensor.ndim)):
+                if other != k:
+                    contracted = np.tensordot(contracted, factors[other], axes=(other, 0))
+            norm = float(np.linalg.norm(contracted))
+            if norm == 0:
+                break
+            factors[k] = contracted / norm
+    scale = norm ** (1 / tensor.ndim)
+    return [scale * factor for factor in factors]
+
+
+def rank_one_on_paths(paths: np.ndarray, values: np.ndarray, sizes: Sequence[int]) -> np.ndarray:
+    """Rank-one fit of a tensor known on some paths only: least squares on logarithms, then signs.
+
+    Every path's magnitude is a sum of logarithms and its sign a sum over two elements. Small paths
+    have the least certain logarithm and sign: weights grow with the magnitude.
+    """
+    columns = paths + np.concatenate([[0], np.cumsum(sizes)[:-1]])
+    n_parameters = int(np.sum(sizes))
+    magnitude = np.abs(values)
+    weight = magnitude / max(float(magnitude.max(initial=0.0)), 1e-300)
+    certain = weight > 1e-12
+    incidence = np.zeros((int(certain.sum()), n_parameters))
+    np.put_along_axis(incidence, columns[certain], 1.0, axis=1)
+    gram = (incidence.T * weight[certain]) @ incidence
+    target = incidence.T @ (weight[certain] * np.log(magnitude[certain]))
+    log_scale = scipy.linalg.lstsq(gram, target, cond=1e-13)[0]
+    order = np.argsort(-weight, kind="stable")
+    rows = np.zeros((len(paths), n_parameters), dtype=bool)
+    np.put_along_axis(rows, columns, True, axis=1)
+    negative = solve_binary(rows[order], values[order] < 0)
+    theta = np.exp(log_scale) * np.where(negative, -1.0, 1.0)
+    theta[~(incidence > 0).any(axis=0)] = 0.0  # on no path that carries anything
+    return theta
