@@ -85,9 +85,17 @@ class Search(NamedTuple):
 
 
 def jitter(
-    descent: Descent, at: Projection, rng: np.random.RandomState, n_trials: int = 4
+    descent: Descent,
+    at: Projection,
+    rng: np.random.RandomState,
+    *,
+    n_trials: int = 4,
+    tol: float | None = None,
 ) -> Projection:
-    """Restart from the optimum displaced by its own standard errors, while that lowers the loss."""
+    """Restart from the optimum displaced by its own standard errors, while that lowers the loss.
+
+    Displacements are .2 to 4.5 standard errors long; ``n_trials`` failures in a row end it.
+    """
     problem = descent.problem
     homogeneous = problem.activation.degree is not None
     p, k = at.V.shape
@@ -100,12 +108,14 @@ def jitter(
             if solved is None:
                 return at
             factored = solved[0]
-        noise = np.sqrt(at.loss / descent.n_observations)
+        noise = np.sqrt(at.loss / descent.n_observations) * np.exp(rng.uniform(-1.5, 1.5))
         shift, _ = dtrtrs(factored, noise * rng.standard_normal(k * p), lower=1, trans=1)
-        trial = descent.run(at.V + shift.reshape(k, p).T, beat=at.loss)
+        trial = descent.run(at.V + shift.reshape(k, p).T, beat=at.loss, tol=tol)
         left -= 1
-        if trial.loss < at.loss * (1 - descent.margin):
-            at, left, factored = trial, n_trials, None
+        if trial.loss < at.loss:
+            if trial.loss < at.loss * (1 - descent.margin):
+                left, factored = n_trials, None
+            at = trial
     return at
 
 
@@ -145,6 +155,7 @@ def search_least_squares(
     activation: Activation = RELU,
     n_init: int = 6,
     n_greedy: int = 3,
+    n_polish: int = 10,
     max_iter: int = 20000,
 ) -> Steps[Search]:
     """Find the least-squares optimum of a network of given width.
@@ -163,6 +174,8 @@ def search_least_squares(
         Most independent runs; they end as soon as two agree on the best optimum.
     n_greedy : int, default=3
         Greedy starts per run.
+    n_polish : int, default=10
+        Last jitters that have to fail in a row before the optimum is accepted.
     max_iter : int, default=20000
         Most Levenberg-Marquardt iterations over all runs.
 
@@ -208,8 +221,9 @@ def search_least_squares(
             best = yield from improve(descent, best, np.hstack(units), n_hidden, rng)
     if best is None:
         raise ValueError(f"n_init={n_init} must be at least 1")
+    n_agreeing = agreeing(descent, ends, best)
     if best.loss > exact_loss:
-        best = jitter(descent, best, rng, n_trials=8)
+        best = jitter(descent, best, rng, n_trials=n_polish, tol=1e-9)
     best = descent.run(best.V, tol=1e-12, max_iter=200)
     yield Step(best.loss, 0.0, best.V)
     fit = problem.fit(best, True, descent.work)
@@ -217,7 +231,7 @@ def search_least_squares(
         fit.network,
         fit.loss,
         rival_minima(descent, best),
-        agreeing(descent, ends, best),
+        n_agreeing,
         len(ends),
         descent.work,
     )

@@ -42,6 +42,21 @@ def apart(V: np.ndarray, order: np.ndarray, n_units: int) -> list[int]:
     return chosen
 
 
+def split_units(V: np.ndarray, n_units: int, rng: np.random.RandomState) -> np.ndarray:
+    """Neighbours of present units, at angles of about .03 to 1.
+
+    Two nearly parallel units of opposite output weights act like the derivative of one; random
+    hyperplanes hardly ever come near enough to find the second.
+    """
+    if V.shape[1] == 0:
+        return V
+    near = V[:, rng.randint(V.shape[1], size=n_units)]
+    aside = rng.standard_normal(near.shape)
+    aside *= 10 ** rng.uniform(-1.5, 0, n_units) / np.linalg.norm(aside, axis=0)
+    moved = near / np.linalg.norm(near, axis=0) + aside
+    return moved / np.linalg.norm(moved, axis=0)
+
+
 def replace_units(
     descent: Descent,
     at: Projection,
@@ -83,7 +98,13 @@ def replace_units(
         removed = at.V[:, [unit]]
         without = problem.project(kept)
         candidates = np.hstack(
-            [-removed, pool, -pool, random_hyperplanes(problem.samples, n_candidates, rng)]
+            [
+                -removed,
+                pool,
+                -pool,
+                split_units(kept, n_candidates // 4, rng),
+                random_hyperplanes(problem.samples, n_candidates, rng),
+            ]
         )
         candidates = candidates[:, removed[:, 0] @ candidates < 0.99]
         order = np.argsort(-candidate_falls(problem, without, candidates), kind="stable")
