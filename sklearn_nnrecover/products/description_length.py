@@ -301,9 +301,9 @@ def two_sparse_factors(
         if sweep == 2 and before > (1 - LEAST_SAVING) * Y.nnz:
             break
         state = _add(state, rng, min_agreement, max_pairs)
-        for _ in range(3):
-            state = _refit(state, threshold)
-            state = _recode(Y, state)
+        state = _recode(Y, _refit(state, threshold))
+        while (refitted := _refit(state, threshold)).cost < state.cost:
+            state = refitted
         if 10 * np.count_nonzero(np.diff(state.R.indptr)) < Y.shape[0]:
             state = _recode_stuck(Y, state, rng)
         state = _exchange(state, threshold)
