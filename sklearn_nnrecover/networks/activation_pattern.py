@@ -13,8 +13,18 @@ from typing import NamedTuple
 import numpy as np
 from scipy import optimize
 
-# Samples nearer to a unit's hyperplane than this, relative to their norm, are on it.
-KINK = 1e-9
+# Relative singular value below which a direction of the active rows is missing.
+RANK_TOLERANCE = 1e-9
+
+
+def angle_tolerance(noise: float) -> float:
+    """Sine below which an angle is zero, for outputs whose basis is rounded at this level."""
+    return max(1e-10, 10.0 * noise)
+
+
+def kink_tolerance(noise: float) -> float:
+    """Distance to a unit's hyperplane, relative to a sample's norm, below which it is on it."""
+    return max(1e-9, 30.0 * noise)
 
 
 class PatternUnit(NamedTuple):
@@ -41,9 +51,7 @@ class PatternUnit(NamedTuple):
     n_active: int
 
 
-def unit_of_pattern(
-    Z: np.ndarray, outputs: np.ndarray, active: np.ndarray, *, rtol: float = 1e-9
-) -> PatternUnit | None:
+def unit_of_pattern(Z: np.ndarray, outputs: np.ndarray, active: np.ndarray) -> PatternUnit | None:
     """Solve for the unit with the given active samples.
 
     Parameters
@@ -54,8 +62,6 @@ def unit_of_pattern(
         Orthonormal basis of the outputs (and the constant), scaled alike.
     active : ndarray of bool, shape (n,)
         Activation pattern S.
-    rtol : float, default=1e-9
-        Relative tolerance of the rank of the active rows.
 
     Returns
     -------
@@ -66,7 +72,7 @@ def unit_of_pattern(
     if len(rows) == 0:
         return None
     left, singular, right = np.linalg.svd(rows, full_matrices=False)
-    rank = int(np.sum(singular > rtol * singular[0]))
+    rank = int(np.sum(singular > RANK_TOLERANCE * singular[0]))
     left, singular, right = left[:, :rank], singular[:rank], right[:rank]
     cosines = outputs[active].T @ left
     # Residual of the masked orthonormal rows: their own part, and the part outside S.
@@ -90,7 +96,7 @@ def refine_unit(
     outputs: np.ndarray,
     active: np.ndarray,
     *,
-    tolerance: float = 1e-9,
+    noise: float = 0.0,
     max_iter: int = 10,
 ) -> PatternUnit | None:
     """Alternate between a pattern's unit and the unit's own pattern until they agree.
@@ -99,8 +105,8 @@ def refine_unit(
     ----------
     Z, outputs, active
         As in :func:`unit_of_pattern`; ``active`` starts the iteration.
-    tolerance : float, default=1e-9
-        Largest sine of a unit that is worth completing where its active rows are rank-deficient.
+    noise : float, default=0
+        Rounding level of the outputs' functions of unit variance.
     max_iter : int, default=10
         Largest number of solves.
 
@@ -115,20 +121,29 @@ def refine_unit(
         unit = unit_of_pattern(Z, outputs, active)
         if unit is None:
             return None
-        if unit.active_rank < p and unit.sine <= tolerance:
+        if unit.active_rank < p and unit.sine <= angle_tolerance(noise):
             completed = _keep_inactive(Z, active, unit)
             if completed is not None:
                 return completed
+        values = Z @ unit.v
+        beyond = values > kink_tolerance(noise) * sizes
+        if np.array_equal(beyond, active):
+            return unit
+        own = values > 0
+        if not np.array_equal(own, active):
+            active = own
+            continue
         # A sample on the kink says nothing about v: adding it to a pattern of deficient rank would
         # feign a full one.
-        own = Z @ unit.v > KINK * sizes
-        if np.array_equal(own, active):
-            return unit
-        active = own
+        if _rank(Z[beyond]) == unit.active_rank:
+            return unit._replace(n_active=int(beyond.sum()))
+        active = beyond
     return None
 
 
-def isolation(Z: np.ndarray, outputs: np.ndarray, unit: PatternUnit) -> float:
+def isolation(
+    Z: np.ndarray, outputs: np.ndarray, unit: PatternUnit, *, noise: float = 0.0
+) -> float:
     """How far a unit is from being one of a family of units.
 
     Two units that are active on the same samples can be replaced by other combinations of them;
@@ -142,8 +157,9 @@ def isolation(Z: np.ndarray, outputs: np.ndarray, unit: PatternUnit) -> float:
     """
     values = Z @ unit.v
     sizes = np.linalg.norm(Z, axis=1)
-    active = values > KINK * sizes
-    kink = np.flatnonzero((np.abs(values) <= KINK * sizes) & (sizes > 0))
+    width = kink_tolerance(noise) * sizes
+    active = values > width
+    kink = np.flatnonzero((np.abs(values) <= width) & (sizes > 0))
     smallest = unit.next_sine
     for added in [kink, *kink[:, None]] if len(kink) > 1 else [kink] if len(kink) else []:
         pattern = active.copy()
@@ -152,6 +168,11 @@ def isolation(Z: np.ndarray, outputs: np.ndarray, unit: PatternUnit) -> float:
         if other is not None:
             smallest = min(smallest, other.next_sine)
     return smallest
+
+
+def _rank(rows: np.ndarray) -> int:
+    singular = np.linalg.svd(rows, compute_uv=False)
+    return int(np.sum(singular > RANK_TOLERANCE * np.max(singular, initial=0.0)))
 
 
 def _keep_inactive(Z: np.ndarray, active: np.ndarray, unit: PatternUnit) -> PatternUnit | None:

@@ -21,7 +21,7 @@ from sklearn_nnrecover.networks.two_layer_network import (
 )
 
 # Residuals of a network recovered to rounding, over the rounding of the outputs.
-RESIDUAL_FACTOR = 1e2
+RESIDUAL_FACTOR = 10.0
 
 
 class Assembled(NamedTuple):

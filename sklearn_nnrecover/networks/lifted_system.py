@@ -21,6 +21,8 @@ from __future__ import annotations
 from dataclasses import dataclass, field, replace
 
 import numpy as np
+from scipy import linalg
+from scipy.linalg import lapack
 
 from sklearn_nnrecover.linalg.blocks import require_memory, row_blocks, working_memory_bytes
 from sklearn_nnrecover.linalg.joint_diagonalization import joint_diagonalize
@@ -29,8 +31,9 @@ from sklearn_nnrecover.networks.always_on_units import assemble_network
 from sklearn_nnrecover.networks.output_rank import EPS, OutputRank, output_rank
 from sklearn_nnrecover.networks.two_layer_network import Samples, TwoLayerNetwork
 
-# A null space is proven when the next singular value exceeds the rounding level this many times.
-PROOF_GAP = 1e3
+# A null space is proven when the next singular value exceeds the rounding level this many times;
+# that level bounds the Frobenius norm of the rows' errors, so that 1 would do (Weyl).
+PROOF_GAP = 10.0
 
 
 @dataclass(frozen=True)
@@ -42,8 +45,10 @@ class Lifted:
     network : TwoLayerNetwork or None
         The network, its residual at rounding level; None if there is no such network.
     reason : str
-        Why there is no network: "" or one of "constant outputs", "linear outputs", "memory",
-        "more units than outputs", "width", "too few samples", "no network", "units not told apart".
+        Why there is no network: "" or one of "constant outputs", "linear outputs", "width" (the
+        outputs have a higher rank than ``n_hidden``), "too few samples", "null space too large"
+        (units active on the same samples, or one only where another is), "no network" (no
+        noiseless network with as many units as the rank of the outputs).
     outputs : OutputRank
         Ranks of the outputs with their singular values.
     singular_values : ndarray
@@ -213,7 +218,7 @@ def lifted_recovery(
     )
     if found.nullity > k:
         too_few = found.n_equations < system.n_unknowns - k
-        return replace(attempt, reason="too few samples" if too_few else "units not told apart")
+        return replace(attempt, reason="too few samples" if too_few else "null space too large")
     if found.nullity < k:
         return attempt
     units = _units(samples, system, found, joint_diagonalize(found.matrices, rng=rng).vectors)
@@ -262,8 +267,7 @@ def _null_space(system: _System, rng: np.random.RandomState, max_bytes: float) -
             rows, squared = system.rows(order[used + block.start : used + block.stop])
             squared_noise += squared
             factor = np.vstack([factor, rows])
-            if len(factor) > unknowns:
-                factor = np.asarray(np.linalg.qr(factor, mode="r"))
+            factor = np.asarray(np.linalg.qr(factor, mode="r"))
         used = stop
         found = _split(system, factor, np.sqrt(squared_noise), used)
         if found.nullity <= k or used == n:
@@ -274,17 +278,20 @@ def _null_space(system: _System, rng: np.random.RandomState, max_bytes: float) -
 def _split(system: _System, factor: np.ndarray, noise: float, used: int) -> _NullSpace:
     """Regress {qz', gz'} out of qq'; null space of what remains."""
     k, regressors = system.Q.shape[1], system.n_regressors
-    left, singular, right = np.linalg.svd(factor[:, :regressors])
-    scale = float(singular[0])
-    rank = int(np.sum(singular > 1e-9 * scale))
-    rotated = left.T @ factor[:, regressors:]
-    _, values, directions = np.linalg.svd(rotated[rank:])
+    corner, cross = factor[:regressors, :regressors], factor[:regressors, regressors:]
+    rest = factor[regressors:, regressors:]
+    scale = float(np.linalg.norm(factor) / np.sqrt(system.n_unknowns))
+    independent = len(corner) == regressors and lapack.dtrcon(corner)[0] > 1e-8
+    if not independent:
+        # Only the range of the corner is regressed out: the rows beyond it say something of qq'.
+        left, singular, _ = np.linalg.svd(corner)
+        rank = int(np.sum(singular > 1e-10 * singular[0]))
+        rest = np.vstack([left[:, rank:].T @ cross, rest])
+    _, values, directions = np.linalg.svd(rest)
     values = np.pad(values, (0, system.n_squares - len(values)))
     nullity = int(np.sum(values < noise))
     null = directions[system.n_squares - nullity :].T
-    regression = None
-    if rank == regressors:
-        regression = -right.T @ (rotated[:rank] / singular[:, None])
+    regression = -linalg.solve_triangular(corner, cross) if independent else None
     return _NullSpace(
         system.matrices(null),
         regression,
@@ -306,17 +313,17 @@ def _units(
     outputs = np.asarray(np.linalg.qr(root * basis)[0])
     units = []
     for zeta in vectors.T:
-        best: PatternUnit | None = None
+        best: tuple[float, np.ndarray] | None = None
         for values in _hinges(samples, system, found, zeta):
-            unit = unit_of_pattern(Z, outputs, values > 1e-6 * np.max(values))
-            if unit is not None and (best is None or unit.sine < best.sine):
-                best = unit
-        if best is not None:
-            # The unit's own pattern corrects samples that were too close to its kink.
-            best = refine_unit(Z, outputs, Z @ best.v > 0)
-        if best is None:
+            active = values > max(1e-6, 100.0 * system.noise) * np.max(values)
+            unit = unit_of_pattern(Z, outputs, active)
+            if unit is not None and (best is None or unit.sine < best[0]):
+                best = unit.sine, active
+        # The unit's own pattern corrects samples that were too close to its kink.
+        refined = None if best is None else refine_unit(Z, outputs, best[1], noise=system.noise)
+        if refined is None:
             return None
-        units.append(best)
+        units.append(refined)
     return units
 
 

@@ -19,7 +19,12 @@ import numpy as np
 
 from sklearn_nnrecover.linalg.blocks import row_blocks
 from sklearn_nnrecover.linalg.steps import Step, Steps
-from sklearn_nnrecover.networks.activation_pattern import PatternUnit, isolation, refine_unit
+from sklearn_nnrecover.networks.activation_pattern import (
+    PatternUnit,
+    angle_tolerance,
+    isolation,
+    refine_unit,
+)
 from sklearn_nnrecover.networks.always_on_units import assemble_network
 from sklearn_nnrecover.networks.output_rank import OutputRank, output_rank
 from sklearn_nnrecover.networks.two_layer_network import Samples, TwoLayerNetwork
@@ -27,6 +32,8 @@ from sklearn_nnrecover.networks.two_layer_network import Samples, TwoLayerNetwor
 # Pencils solved without the activations already found, before those of all outputs: starts are
 # led away from known units.
 DEFLATED_STEPS = 3
+# Starts that must end in a unit before others are led away from it.
+CONFIRMATIONS = 3
 # Sines below this are not told from zero.
 SEPARATED = 1e-7
 
@@ -40,7 +47,9 @@ class Pencil:
     network : TwoLayerNetwork or None
         The network, its residual at rounding level; None if not all units were found.
     reason : str
-        "" or one of "constant outputs", "linear outputs", "width", "too few samples", "no network".
+        "" or one of "constant outputs", "linear outputs", "width" (the outputs have a higher rank
+        than ``n_hidden``), "too few samples", "several networks" (more units in the outputs' space
+        than its rank: different choices of them fit alike), "no network" (units are missing).
     outputs : OutputRank
         Ranks of the outputs.
     units : tuple of PatternUnit
@@ -90,14 +99,15 @@ def pencil_recovery(
     batch_size : int, default=50
         Starts that are run side by side; one step is yielded per batch.
     patience : int, default=300
-        Starts without a new unit after which the search ends; a third of it before the first unit.
+        Starts without a new or confirmed unit after which the search ends; a third of it before
+        the first unit.
     max_iter : int, default=30
         Pencils solved per start.
 
     Yields
     ------
     Step
-        Objective: share of the units still missing.
+        Objective: share of the units still to find or to confirm.
 
     Returns
     -------
@@ -118,31 +128,33 @@ def pencil_recovery(
     n, p = Z.shape
     if n < p + Q.shape[1]:
         return Pencil(None, "too few samples", outputs)
-    # Angles of true units are at the rounding of the outputs' basis.
-    tolerance = max(1e-10, 10 * outputs.noise)
+    tolerance = angle_tolerance(outputs.noise)
     collected = _Collection()
     tried = fruitless = 0
-    while tried < n_starts and len(collected.units) < k:
+    while tried < n_starts and (len(collected.units) < k or min(collected.hits) < CONFIRMATIONS):
         batch = min(batch_size, n_starts - tried)
         V = _hyperplanes(samples, rng, batch)
-        if collected.units:
-            V = _run_batch(Z, _without(Q, collected.activations), V, DEFLATED_STEPS)
+        known = collected.confirmed()
+        if known:
+            V = _run_batch(Z, _without(Q, known), V, DEFLATED_STEPS)
         V = _run_batch(Z, Q, V, max_iter)
         tried += batch
-        before = len(collected.units)
+        before = collected.missing(k)
         for v in V.T:
             if collected.contains(np.maximum(Z @ v, 0.0)):
                 continue
-            unit = refine_unit(Z, Q, Z @ v > 0, tolerance=tolerance)
-            if unit is None or unit.sine > tolerance or not _genuine(unit, outputs.linear, Z, Q):
+            unit = refine_unit(Z, Q, Z @ v > 0, noise=outputs.noise)
+            if unit is None or unit.sine > tolerance or not _genuine(unit, outputs, Z, Q):
                 continue
             h = np.maximum(Z @ unit.v, 0.0)
             if not collected.contains(h):
                 collected.add(unit, h)
-        missing = (k - len(collected.units)) / k
-        yield Step(missing, missing)
-        fruitless = 0 if len(collected.units) > before else fruitless + batch
+        missing = collected.missing(k)
+        yield Step(missing / k, missing / k)
+        fruitless = 0 if missing < before else fruitless + batch
         if fruitless >= (patience if collected.units else patience // 3):
+            break
+        if len(collected.units) > k:
             break
     attempt = Pencil(
         None,
@@ -152,7 +164,9 @@ def pencil_recovery(
         hits=np.array(collected.hits, dtype=int),
         n_starts=tried,
     )
-    if len(collected.units) != k:
+    if len(collected.units) > k:
+        return replace(attempt, reason="several networks")
+    if len(collected.units) < k:
         return attempt
     V = np.column_stack([unit.v for unit in collected.units])
     assembled = assemble_network(V, samples, outputs.n_linear)
@@ -186,20 +200,31 @@ class _Collection:
         return known
 
     def add(self, unit: PatternUnit, h: np.ndarray) -> None:
+        """Add a unit with its activations."""
         self.units.append(unit)
         self.activations.append(h / np.linalg.norm(h))
         self.hits.append(1)
 
+    def confirmed(self) -> list[np.ndarray]:
+        """Activations found often enough."""
+        pairs = zip(self.activations, self.hits, strict=True)
+        return [h for h, count in pairs if count >= CONFIRMATIONS]
 
-def _genuine(unit: PatternUnit, linear: np.ndarray, Z: np.ndarray, Q: np.ndarray) -> bool:
+    def missing(self, k: int) -> float:
+        """Units still to find, those still to confirm as fractions."""
+        return k - sum(min(count / CONFIRMATIONS, 1.0) for count in self.hits)
+
+
+def _genuine(unit: PatternUnit, outputs: OutputRank, Z: np.ndarray, Q: np.ndarray) -> bool:
     """Whether a zero angle shows a unit: samples to spare, one solution, not a linear function."""
+    separated = max(SEPARATED, 100.0 * outputs.noise)
     # A linear function of the outputs' space, shifted to 0 at its smallest, is no unit.
-    beyond = unit.v - linear @ (linear.T @ unit.v)
+    beyond = unit.v - outputs.linear @ (outputs.linear.T @ unit.v)
     return (
         unit.active_rank + Q.shape[1] < len(Q)
         and unit.n_active < len(Q)
-        and float(np.linalg.norm(beyond)) > SEPARATED
-        and isolation(Z, Q, unit) > SEPARATED
+        and float(np.linalg.norm(beyond)) > separated
+        and isolation(Z, Q, unit, noise=outputs.noise) > separated
     )
 
 
