@@ -27,7 +27,11 @@ from sklearn_nnrecover.networks.greedy_starts import greedy_start
 from sklearn_nnrecover.networks.recombination import select_units
 from sklearn_nnrecover.networks.rectified_activations import RELU, Activation
 from sklearn_nnrecover.networks.sign_free_starts import sign_free_start
-from sklearn_nnrecover.networks.two_layer_network import Samples, TwoLayerNetwork
+from sklearn_nnrecover.networks.two_layer_network import (
+    Samples,
+    TwoLayerNetwork,
+    relative_residual,
+)
 from sklearn_nnrecover.networks.unit_surgery import replace_units
 from sklearn_nnrecover.networks.variable_projection import (
     Projection,
@@ -38,8 +42,13 @@ from sklearn_nnrecover.networks.variable_projection import (
 # Two runs agree when their n m log(loss) differ by less than this: far below what the data can
 # tell apart (1 is one standard deviation), above the micro-minima that kinks at samples make.
 AGREEMENT = 0.5
-# Relative residual at which a fit counts as exact: no other run can be better.
-EXACT = 1e-12
+# Independent runs that have to end in the same optimum: under noise, and at zero residual.
+NOISY_AGREEMENT = 2
+EXACT_AGREEMENT = 3
+# Zero residual, as a multiple of what rounding of the user's data makes.
+ZERO_RESIDUAL = 10.0
+# Relative distance of two units that are the same unit.
+SAME_UNIT = 1e-3
 
 
 class Rival(NamedTuple):
@@ -67,9 +76,10 @@ class Search(NamedTuple):
     loss : float
         Its weighted residual sum of squares.
     rivals : list of Rival
-        Other minima within 12 units of ``n m log(loss)``, best first.
+        Other minima within 12 units of ``n m log(loss)``, best first; at zero residual, other
+        networks of zero residual.
     n_agreeing : int
-        Independent runs that ended in the best optimum.
+        Independent runs that ended in the best optimum; at zero residual, independent starts.
     n_starts : int
         Independent runs made.
     n_iter : int
@@ -171,7 +181,8 @@ def search_least_squares(
     activation : Activation, default=RELU
         Elementwise activation.
     n_init : int, default=6
-        Most independent runs; they end as soon as two agree on the best optimum.
+        Most independent runs; they end as soon as two agree on the best optimum, or three starts
+        on one network of zero residual.
     n_greedy : int, default=3
         Greedy starts per run.
     n_polish : int, default=10
@@ -191,70 +202,94 @@ def search_least_squares(
     problem = SeparableLeastSquares(samples, activation)
     descent = Descent(problem, max_iter)
     sign_free = activation.name == RELU.name and (samples.Y.shape[1] == 1 or n_hidden >= 10)
-    exact_loss = EXACT**2 * problem.total
     ends: list[Projection] = []
     units: list[np.ndarray] = []
     best: Projection | None = None
-    while len(ends) < n_init and not (ends and descent.exhausted):
+    n_runs = 0
+    while n_runs < max(n_init, 1) and not (n_runs and descent.exhausted):
+        n_runs += 1
         end: Projection | None = None
         found: list[np.ndarray] = []
+        settled = False
         for at in starts(descent, n_hidden, rng, n_greedy, sign_free):
             found.append(at.V)
             end = at if end is None or at.loss < end.loss else end
             yield Step(at.loss, state=at.V)
-            if at.loss <= exact_loss or descent.exhausted:
+            if is_exact(at, samples):
+                # Each start at zero residual is a run of its own: nothing is left to improve.
+                ends.append(at)
+                best = at if best is None or not is_exact(best, samples) else best
+                settled = count_agreeing(descent, ends, best) >= EXACT_AGREEMENT
+            elif best is not None:
+                settled = descent.evidence(at.loss, best.loss) < AGREEMENT
+            if settled or descent.exhausted:
                 break
-            if best is not None and descent.evidence(at.loss, best.loss) < AGREEMENT:
+        assert end is not None
+        if best is not None and is_exact(best, samples):
+            if settled:
                 break
-        if end is None:
-            raise ValueError("search_least_squares needs at least one start per run")
-        settled = best is not None and descent.evidence(end.loss, best.loss) < AGREEMENT
-        if end.loss > exact_loss and not (settled or descent.exhausted):
+            continue
+        if not (settled or descent.exhausted):
             end = yield from improve(descent, end, np.hstack(found), n_hidden, rng)
         ends.append(end)
         units += [*found, end.V]
         best = end if best is None or end.loss < best.loss else best
-        if best.loss <= exact_loss or agreeing(descent, ends, best) >= 2:
-            break
-        if len(ends) > 1:
-            # Runs that disagree may each hold a part of the answer.
-            best = yield from improve(descent, best, np.hstack(units), n_hidden, rng)
-    if best is None:
-        raise ValueError(f"n_init={n_init} must be at least 1")
-    n_agreeing = agreeing(descent, ends, best)
-    if best.loss > exact_loss:
+        if not is_exact(best, samples):
+            if count_agreeing(descent, ends, best) >= NOISY_AGREEMENT:
+                break
+            if len(ends) > 1 and not descent.exhausted:
+                # Runs that disagree may each hold a part of the answer.
+                best = yield from improve(descent, best, np.hstack(units), n_hidden, rng)
+    assert best is not None
+    n_agreeing = count_agreeing(descent, ends, best)
+    if not is_exact(best, samples):
         best = jitter(descent, best, rng, n_trials=n_polish, tol=1e-9)
     best = descent.run(best.V, tol=1e-12, max_iter=200)
     yield Step(best.loss, 0.0, best.V)
-    fit = problem.fit(best, True, descent.work)
     return Search(
-        fit.network,
-        fit.loss,
+        problem.fit(best, True, descent.work).network,
+        best.loss,
         rival_minima(descent, best),
         n_agreeing,
-        len(ends),
+        n_runs,
         descent.work,
     )
 
 
-def agreeing(descent: Descent, ends: list[Projection], best: Projection) -> int:
-    """Number of runs whose loss is that of the best, as far as data can tell."""
-    if best.loss <= EXACT**2 * descent.problem.total:
-        return sum(end.loss <= EXACT**2 * descent.problem.total for end in ends)
+def is_exact(at: Projection, samples: Samples) -> bool:
+    """Whether the residual cannot be told from rounding of the data."""
+    return relative_residual(at.loss, samples) <= ZERO_RESIDUAL * samples.rounding
+
+
+def count_agreeing(descent: Descent, ends: list[Projection], best: Projection) -> int:
+    """Number of runs that ended in the best optimum.
+
+    Under noise the losses are compared, as far as data can tell; at zero residual the units, since
+    there different networks may have the same loss.
+    """
+    if is_exact(best, descent.problem.samples):
+        return sum(same_units(end.V, best.V) for end in ends)
     return sum(descent.evidence(end.loss, best.loss) < AGREEMENT for end in ends)
+
+
+def same_units(V: np.ndarray, other: np.ndarray) -> bool:
+    """Whether two networks have the same hidden units, in any order."""
+    squared = np.sum(V**2, axis=0)[:, None] + np.sum(other**2, axis=0) - 2 * V.T @ other
+    near = squared <= SAME_UNIT**2 * np.sum(V**2, axis=0)[:, None]
+    return bool(near.any(axis=0).all() and near.any(axis=1).all())
 
 
 def rival_minima(descent: Descent, best: Projection, limit: int = 50) -> list[Rival]:
     """Visited minima within the window of the best, without near-copies, best first."""
-    if best.loss <= EXACT**2 * descent.problem.total:
-        return []
     kept: list[Projection] = [best]
     rivals: list[Rival] = []
+    exact = is_exact(best, descent.problem.samples)
     for at in sorted(descent.minima, key=lambda at: at.loss):
-        evidence = descent.evidence(at.loss, best.loss)
-        if evidence > descent.window or len(rivals) == limit:
+        evidence = 0.0 if exact else descent.evidence(at.loss, best.loss)
+        far = not is_exact(at, descent.problem.samples) if exact else evidence > descent.window
+        if far or len(rivals) == limit:
             break
-        if all(np.abs(at.V.T @ other.V).max(axis=1).min() < 1 - 1e-6 for other in kept):
+        if not any(same_units(at.V, other.V) for other in kept):
             kept.append(at)
             network = descent.problem.fit(at, True, 0).network
             rivals.append(Rival(network, max(evidence, 0.0)))
