@@ -10,7 +10,13 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils import Bunch, check_random_state
 
-__all__ = ["make_relu_network", "make_sparse_product", "make_structured_product"]
+__all__ = [
+    "make_relu_network",
+    "make_sparse_codes",
+    "make_sparse_product",
+    "make_spherical_mixture",
+    "make_structured_product",
+]
 
 INPUT_DISTRIBUTIONS = {
     "normal": lambda rng, shape: rng.standard_normal(shape),
@@ -261,3 +267,119 @@ def make_structured_product(
         parameters_=parameters, factors_=factors, noise_std=noise_std, noise_norm=noise_norm
     )
     return X, truth
+
+
+def make_sparse_codes(
+    n_samples: int = 1000,
+    n_features: int = 32,
+    *,
+    n_components: int = 48,
+    n_nonzero: int = 3,
+    nonnegative: bool = False,
+    amplitudes: tuple[float, float] = (0.5, 1.5),
+    noise: float = 0.0,
+    random_state: Any = None,
+) -> tuple[np.ndarray, Bunch]:
+    """Sparse combinations of random unit atoms, ``X = codes @ components + noise``.
+
+    Parameters
+    ----------
+    n_samples, n_features : int
+        Shape of X.
+    n_components : int, default=48
+        Number of atoms, uniform on the sphere.
+    n_nonzero : int, default=3
+        Atoms of each sample, a uniformly random subset.
+    nonnegative : bool, default=False
+        Codes are positive; else their signs are random.
+    amplitudes : pair of float, default=(.5, 1.5)
+        Range of the uniform distribution of the codes' magnitudes.
+    noise : float, default=0.0
+        Standard deviation of Gaussian noise on every entry of X.
+    random_state : int, RandomState instance or None, default=None
+        Seed.
+
+    Returns
+    -------
+    X : ndarray of shape (n_samples, n_features)
+        Samples.
+    truth : Bunch
+        ``components_`` (n_components, n_features), ``codes`` (csr_array), ``noise_std``.
+
+    Examples
+    --------
+    >>> from sklearn_nnrecover.datasets import make_sparse_codes
+    >>> X, truth = make_sparse_codes(50, 8, n_components=12, n_nonzero=2, random_state=0)
+    >>> X.shape, truth.components_.shape, truth.codes.nnz
+    ((50, 8), (12, 8), 100)
+    """
+    if n_nonzero > n_components:
+        raise ValueError(f"n_nonzero={n_nonzero} is more than n_components={n_components}.")
+    rng = check_random_state(random_state)
+    components = rng.standard_normal((n_components, n_features))
+    components /= np.linalg.norm(components, axis=1, keepdims=True)
+    supports = np.sort(rng.random_sample((n_samples, n_components)).argsort(axis=1)[:, :n_nonzero])
+    values = rng.uniform(*amplitudes, size=supports.shape)
+    if not nonnegative:
+        values *= rng.choice([-1.0, 1.0], size=supports.shape)
+    indptr = np.arange(0, supports.size + 1, n_nonzero)
+    codes = sp.csr_array(
+        (values.ravel(), supports.ravel(), indptr), shape=(n_samples, n_components)
+    )
+    X = codes @ components
+    if noise:
+        X = X + noise * rng.standard_normal(X.shape)
+    return X, Bunch(components_=components, codes=codes, noise_std=float(noise))
+
+
+def make_spherical_mixture(
+    n_samples: int = 1000,
+    n_features: int = 32,
+    *,
+    n_components: int = 10,
+    norm: float = 1.0,
+    noise: float = 0.1,
+    weights: Sequence[float] | None = None,
+    random_state: Any = None,
+) -> tuple[np.ndarray, np.ndarray, Bunch]:
+    """Samples of a mixture of spherical Gaussians with random means.
+
+    Parameters
+    ----------
+    n_samples, n_features : int
+        Shape of X.
+    n_components : int, default=10
+        Number of components.
+    norm : float, default=1.0
+        Norm of the means, whose directions are uniform on the sphere.
+    noise : float, default=0.1
+        Standard deviation of every entry around its mean.
+    weights : sequence of float of length n_components or None, default=None
+        Probabilities of the components; None makes them equal.
+    random_state : int, RandomState instance or None, default=None
+        Seed.
+
+    Returns
+    -------
+    X : ndarray of shape (n_samples, n_features)
+        Samples.
+    y : ndarray of shape (n_samples,)
+        Component of each sample.
+    truth : Bunch
+        ``components_`` (the means), ``weights``, ``noise_std``.
+
+    Examples
+    --------
+    >>> from sklearn_nnrecover.datasets import make_spherical_mixture
+    >>> X, y, truth = make_spherical_mixture(50, 8, n_components=3, random_state=0)
+    >>> X.shape, y.shape, truth.components_.shape
+    ((50, 8), (50,), (3, 8))
+    """
+    rng = check_random_state(random_state)
+    means = rng.standard_normal((n_components, n_features))
+    means *= norm / np.linalg.norm(means, axis=1, keepdims=True)
+    shares = np.full(n_components, 1.0) if weights is None else np.asarray(weights, dtype=float)
+    shares = shares / shares.sum()
+    y = rng.choice(n_components, size=n_samples, p=shares)
+    X = means[y] + noise * rng.standard_normal((n_samples, n_features))
+    return X, y, Bunch(components_=means, weights=shares, noise_std=float(noise))

@@ -13,7 +13,7 @@ import numpy as np
 from scipy import sparse
 from scipy.optimize import linear_sum_assignment
 
-from .linalg.rescalings import Rescalings, align_signs, balance
+from .linalg.rescalings import Rescalings, rescaled_distance
 
 __all__ = [
     "Match",
@@ -253,27 +253,7 @@ def factor_distance(
         for k, part in enumerate(parts):
             if not part.any():
                 raise ValueError(f"{name}[{k}] is zero: d_p is defined for non-zero factors.")
-    if gauge is not None:
-        reference = balance(np.concatenate(gs), gauge)
-        aligned = align_signs(balance(np.concatenate(hs), gauge), reference, gauge, p)
-        return float(np.linalg.norm(aligned - reference, ord=p))
-    hs, gs = _equal_largest_entries(hs), _equal_largest_entries(gs)
-    kept, flipped = (
-        np.array([np.linalg.norm(a - sign * b, ord=p) for a, b in zip(hs, gs, strict=True)])
-        for sign in (1, -1)
-    )
-    flip = flipped < kept
-    if flip.sum() % 2:  # one factor more or less, the cheapest
-        trials = [np.logical_xor(flip, np.arange(len(hs)) == k) for k in range(len(hs))]
-    else:
-        trials = [flip]
-    return float(min(np.linalg.norm(np.where(f, flipped, kept), ord=p) for f in trials))
-
-
-def _equal_largest_entries(parts: list[np.ndarray]) -> list[np.ndarray]:
-    largest = np.array([np.abs(part).max() for part in parts])
-    common = np.exp(np.mean(np.log(largest)))
-    return [part * (common / top) for part, top in zip(parts, largest, strict=True)]
+    return rescaled_distance(hs, gs, p, gauge)
 
 
 def recovery_scorer(estimator: Any, X: Any, y: Any = None) -> float:

@@ -244,3 +244,44 @@ def solve_binary(rows: np.ndarray, target: np.ndarray) -> np.ndarray:
         if (pivots[lead] & solution).bit_count() % 2:
             solution |= 1 << lead
     return np.array([solution >> (c + 1) & 1 for c in range(n_columns)], dtype=bool)
+
+
+def rescaled_distance(
+    hs: Sequence[np.ndarray],
+    gs: Sequence[np.ndarray],
+    p: float = 2.0,
+    gauge: Rescalings | None = None,
+) -> float:
+    """Distance ``d_p`` of two lists of non-zero vectors, modulo rescalings.
+
+    Parameters
+    ----------
+    hs, gs : sequence of K ndarrays
+        Parameters, layer by layer.
+    p : float, default=2.0
+        Norm.
+    gauge : Rescalings or None, default=None
+        Group of the concatenated parameters. None takes the scales of layers, with the
+        representatives whose largest entries agree over all layers.
+    """
+    if gauge is not None:
+        reference = balance(np.concatenate(gs), gauge)
+        aligned = align_signs(balance(np.concatenate(hs), gauge), reference, gauge, p)
+        return float(np.linalg.norm(aligned - reference, ord=p))
+    hs, gs = _equal_largest_entries(hs), _equal_largest_entries(gs)
+    kept, flipped = (
+        np.array([np.linalg.norm(a - sign * b, ord=p) for a, b in zip(hs, gs, strict=True)])
+        for sign in (1, -1)
+    )
+    flip = flipped < kept
+    if flip.sum() % 2:  # one factor more or less, the cheapest
+        trials = [np.logical_xor(flip, np.arange(len(hs)) == k) for k in range(len(hs))]
+    else:
+        trials = [flip]
+    return float(min(np.linalg.norm(np.where(f, flipped, kept), ord=p) for f in trials))
+
+
+def _equal_largest_entries(parts: Sequence[np.ndarray]) -> list[np.ndarray]:
+    largest = np.array([np.abs(part).max() for part in parts])
+    common = np.exp(np.mean(np.log(largest)))
+    return [part * (common / top) for part, top in zip(parts, largest, strict=True)]

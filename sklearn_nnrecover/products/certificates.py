@@ -226,11 +226,7 @@ def certify(
             np.inf,
             witness,
         )
-    kernel = (
-        refusal
-        or ("kernel of the lifting operator left open" if spectrum.kernel_dimension is None else "")
-        or f"kernel of dimension {spectrum.kernel_dimension}"
-    )
+    kernel = refusal or _describe_kernel(spectrum, operator, max_columns)
     if rank == n_expected:
         return verdict(
             LOCALLY,
@@ -296,6 +292,19 @@ def _certify_models(
         TOO_LARGE,
         f"{len(failing)} pairs of models share a kernel, and the budget of fits found no witness.",
         np.nan,
+    )
+
+
+def _describe_kernel(
+    spectrum: LiftedSpectrum, operator: LiftingOperator | None, max_columns: int
+) -> str:
+    if spectrum.kernel_dimension is not None or operator is None:
+        return f"the lifting operator has a kernel of dimension {spectrum.kernel_dimension}"
+    n_columns = operator.shape[1]
+    return (
+        f"the kernel of the lifting operator is open: its {n_columns} columns exceed "
+        f"max_columns={max_columns}, and a decomposition takes about {3.0 * n_columns**3:.0e} "
+        f"operations and {16.0 * n_columns**2 / 2**20:,.0f} MiB"
     )
 
 

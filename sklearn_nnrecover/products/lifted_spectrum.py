@@ -24,7 +24,7 @@ from .lifting import LiftingOperator, merge_equal_rows, qr_triangle
 
 ALL_SINGULAR_VALUES = 1000
 GRAM_RESOLUTION = 1e-7
-LANCZOS_RESTARTS = 300
+LANCZOS_RESTARTS = 30
 
 
 class LiftedSpectrum(NamedTuple):
@@ -191,13 +191,14 @@ def _large_triangle(
     v0 = rng.standard_normal(order)
     gram = LinearOperator(matrix.shape, matvec=lambda x: matrix.T @ (matrix @ x), dtype=float)
     sigma_max = float(np.sqrt(eigsh(gram, k=1, v0=v0, tol=1e-8, return_eigenvectors=False)[0]))
-    factors = scipy.linalg.lu_factor(matrix, check_finite=False)
-    smallest_pivot = float(np.abs(np.diag(factors[0])).min())
+    getrf, getrs = scipy.linalg.get_lapack_funcs(("getrf", "getrs"), (matrix,))
+    factors, pivots, _ = getrf(matrix)
+    smallest_pivot = float(np.abs(np.diag(factors)).min())
     if smallest_pivot > eps * sigma_max:
 
         def inverse_gram(x: np.ndarray) -> np.ndarray:
-            y = scipy.linalg.lu_solve(factors, x, trans=1, check_finite=False)
-            return scipy.linalg.lu_solve(factors, y, check_finite=False)
+            y = getrs(factors, pivots, x, trans=1)[0]
+            return getrs(factors, pivots, y)[0]
 
         inverse = LinearOperator(matrix.shape, matvec=inverse_gram, dtype=float)
         try:

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils import check_random_state
 
-from ..metrics import factor_distance
+from ..linalg.rescalings import rescaled_distance
 from .certificates import Certificate, certify
 from .lifted_spectrum import kernel_basis
 from .lifting import lifting_operator, qr_triangle
@@ -153,7 +153,7 @@ def stability_bound(
     if truth is not None:
         measured_tensor = tensor_distance(parameters, truth)
         gauge = None if certificate.extra_gauge_dimension == 0 else certificate.rescalings
-        measured_distance = factor_distance(parameters, truth, p=p, gauge=gauge)
+        measured_distance = rescaled_distance(parameters, truth, p, gauge)
     if not (np.isfinite(certificate.gamma) and np.isfinite(certificate.sigma_min)):
         reason = f"the deep null-space property is not certified ({certificate.verdict})."
         return StabilityBound(np.inf, np.inf, measured_tensor, measured_distance, reason)

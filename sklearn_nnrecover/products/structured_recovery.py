@@ -154,12 +154,14 @@ def _judge(fit: StructuredFit, certificate: Certificate | None) -> tuple[str, st
             "The product of the factors is X to rounding, and the structures determine their "
             f"parameters: {certificate.reason}",
         )
+    if not fit.exact and (misfit := _misfit(fit)):
+        return "not_recovered", None, misfit
+    if not fit.pinned_down:
+        return _partly_free(fit)
     isolated = (
         f"the solution is isolated up to {fit.gauge_dimension} rescalings and {fit.n_agreeing} "
         "independent starts agree"
     )
-    if not fit.pinned_down:
-        return _partly_free(fit)
     if fit.exact:
         if fit.n_agreeing >= AGREEING_STARTS:
             return (
@@ -174,25 +176,6 @@ def _judge(fit: StructuredFit, certificate: Certificate | None) -> tuple[str, st
             f"The product of the factors is X to rounding, but only {fit.n_agreeing} of "
             f"{fit.n_starts} starts found these parameters; raise n_init or set certify=True.",
         )
-    if fit.lack_of_fit is None or fit.signal is None:
-        return (
-            "not_recovered",
-            None,
-            "X is not a product of these structures to rounding, and it has too few entries to "
-            "test whether noise explains the rest.",
-        )
-    if fit.signal > LEVEL or fit.lack_of_fit < LEVEL:
-        what = (
-            "the product explains no more of X than it would of noise"
-            if fit.signal > LEVEL
-            else "the residual is more than noise"
-        )
-        return (
-            "not_recovered",
-            None,
-            f"The structures do not describe X: {what} (relative residual "
-            f"{fit.relative_residual:.2g}).",
-        )
     if fit.n_agreeing < 2:
         return (
             "not_recovered",
@@ -204,6 +187,24 @@ def _judge(fit: StructuredFit, certificate: Certificate | None) -> tuple[str, st
         None,
         f"The residual passes tests for noise of standard deviation {fit.noise_std:.3g}, "
         f"{isolated}; the standard errors hold.",
+    )
+
+
+def _misfit(fit: StructuredFit) -> str:
+    """Why noise does not explain the residual; empty when it does."""
+    if fit.signal is not None and fit.signal > LEVEL:
+        what = "the product explains no more of X than it would of noise"
+    elif fit.lack_of_fit is not None and fit.lack_of_fit < LEVEL:
+        what = "the residual is more than noise"
+    elif fit.lack_of_fit is None or fit.signal is None:
+        return (
+            "X is not a product of these structures to rounding, and it has too few entries to "
+            "test whether noise explains the rest."
+        )
+    else:
+        return ""
+    return (
+        f"The structures do not describe X: {what} (relative residual {fit.relative_residual:.2g})."
     )
 
 

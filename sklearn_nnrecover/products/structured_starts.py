@@ -16,8 +16,9 @@ from ..linalg.rescalings import solve_binary
 from .lifting import LiftingOperator
 from .structured_residuals import CompressedResidual, Residual
 
-SPECTRAL_ITERATIONS = 3
+SPECTRAL_ITERATIONS = 2
 LIFTED_ITERATIONS = 1000
+RANDOM_BEFORE_LIFTED = 3
 POWER_SWEEPS = 10
 
 
@@ -52,14 +53,18 @@ def starts(
         values = scipy.linalg.lstsq(residual.triangle, residual.target, lapack_driver="gelsd")[0]
         yield "lifted", rank_one(operator, values)
     elif operator is not None:
-        data = X.ravel()
-        for name, n_iter in (("spectral", SPECTRAL_ITERATIONS), ("lifted", LIFTED_ITERATIONS)):
-            if name == "lifted" and operator.shape[1] > operator.shape[0]:
-                continue  # the kernel cannot be {0}
-            values = lsmr(operator, data, atol=0.0, btol=1e-15, conlim=0.0, maxiter=n_iter)[0]
-            yield name, rank_one(operator, values)
+        yield "spectral", _from_lifted_problem(operator, X, SPECTRAL_ITERATIONS)
+        for _ in range(RANDOM_BEFORE_LIFTED):
+            yield "random", rng.standard_normal(sum(sizes))
+        if operator.shape[1] <= operator.shape[0]:  # else the kernel cannot be {0}
+            yield "lifted", _from_lifted_problem(operator, X, LIFTED_ITERATIONS)
     while True:
         yield "random", rng.standard_normal(sum(sizes))
+
+
+def _from_lifted_problem(operator: LiftingOperator, X: np.ndarray, n_iter: int) -> np.ndarray:
+    values = lsmr(operator, X.ravel(), atol=0.0, btol=1e-15, conlim=0.0, maxiter=n_iter)[0]
+    return rank_one(operator, values)
 
 
 def rank_one(operator: LiftingOperator, values: np.ndarray) -> np.ndarray:

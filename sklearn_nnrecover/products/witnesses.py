@@ -17,6 +17,7 @@ from ..linalg.steps import run_to_end
 from .levenberg_marquardt import levenberg_marquardt, local_geometry
 from .lifting import LiftingOperator
 from .structured_residuals import Residual, choose_residual, dense_product, split
+from .structures import Restricted
 
 SAME_PRODUCT = 1e-12
 DIFFERENT_PARAMETERS = 1e-2
@@ -102,7 +103,7 @@ def _starts(
     if [structure.n_parameters for structure in rivals] == [len(h) for h in truth]:
         theta = np.concatenate(truth)
         _, free, _ = local_geometry(residual, theta)
-        gauge = np.linalg.qr(group.log_scales * theta[:, None])[0]
+        gauge = np.linalg.qr(group.log_scales[_free_parameters(rivals)] * theta[:, None])[0]
         beyond = free - gauge @ (gauge.T @ free)
         direction = beyond @ (beyond.T @ rng.standard_normal(len(theta)))
         if (length := float(np.linalg.norm(direction))) > 1e-6:
@@ -110,6 +111,19 @@ def _starts(
     n_parameters = sum(structure.n_parameters for structure in rivals)
     for _ in range(n_starts):
         yield rng.standard_normal(n_parameters) / np.sqrt(n_parameters)
+
+
+def _free_parameters(structures: list[Any]) -> np.ndarray:
+    """Indices of restricted parameters among all parameters."""
+    indices, start = [], 0
+    for structure in structures:
+        if isinstance(structure, Restricted):
+            indices.append(start + structure.support)
+            start += structure.structure.n_parameters
+        else:
+            indices.append(start + np.arange(structure.n_parameters))
+            start += structure.n_parameters
+    return np.concatenate(indices)
 
 
 def compare(
@@ -122,7 +136,7 @@ def compare(
     """Measure how far two parameter lists differ, in their products and modulo rescalings."""
     X, Y = _product(structures, first), _product(rivals, second)
     embedded = [
-        [s.embed(h) if hasattr(s, "embed") else h for s, h in zip(chain, h_list, strict=True)]
+        [s.embed(h) if isinstance(s, Restricted) else h for s, h in zip(chain, h_list, strict=True)]
         for chain, h_list in ((structures, first), (rivals, second))
     ]
     sizes = [len(h) for h in embedded[0]]
