@@ -26,7 +26,7 @@ from sklearn_nnrecover.networks.least_squares_search import Rival, search_least_
 from sklearn_nnrecover.networks.two_layer_network import Samples, TwoLayerNetwork
 from sklearn_nnrecover.networks.variable_projection import variable_projection
 
-GROUP = "networks_noise"
+GROUP = "networks"
 BATCH = 10
 COVERAGE_BATCH = 100
 
@@ -138,9 +138,9 @@ def coverage(
     """Coverage of both fits over a batch of data sets, and their difference."""
     oracle_hits, search_hits, named_hits = np.zeros((4, 2)), np.zeros((4, 2)), np.zeros((4, 2))
     named = 0
-    for data_set in range(BATCH):
+    for data_set in range(COVERAGE_BATCH):
         samples, design, truth, oracle, _, search = fits(
-            BATCH * seed + data_set, shape, n_samples, noise
+            COVERAGE_BATCH * seed + data_set, shape, n_samples, noise
         )
         oracle_errors = standard_errors(samples, design, oracle, sandwich=sandwich)
         errors = standard_errors(samples, design, search.network, sandwich=sandwich)
@@ -159,7 +159,7 @@ def coverage(
         result[f"kept_{letter}"] = r / max(rn, 1)
     difference = search_hits.sum(axis=0) - oracle_hits.sum(axis=0)
     result["difference"] = difference[0] / search_hits[:, 1].sum()
-    result["units_named_rivals"] = named / (BATCH * shape[1])
+    result["units_named_rivals"] = named / (COVERAGE_BATCH * shape[1])
     result["success"] = bool(abs(result["difference"]) <= 0.01)
     return result
 
