@@ -10,9 +10,12 @@ from scipy import linalg
 LARGEST_ENTRY_BITS = 40
 """Bits of a basis entry: leaves 13 bits of a double for the sums that a reduction step forms."""
 
+HALF = 0.51
+"""Multiples up to this are left: rounding would move exact halves to and fro for ever."""
+
 
 def reduce_lattice_basis(
-    basis: np.ndarray, *, delta: float = 0.99, max_sweeps: int = 20_000
+    basis: np.ndarray, *, delta: float = 0.99, max_sweeps: int = 5000
 ) -> np.ndarray:
     """Reduce the rows of an integer basis by all-swap LLL.
 
@@ -27,7 +30,7 @@ def reduce_lattice_basis(
         Linearly independent rows of integers held as float64, entries below 2^40.
     delta : float, default=0.99
         Lovász's constant in (1/4, 1).
-    max_sweeps : int, default=20000
+    max_sweeps : int, default=5000
         Budget; the basis is valid, though perhaps not fully reduced, when it runs out.
 
     Returns
@@ -48,7 +51,8 @@ def reduce_lattice_basis(
         lower = linalg.qr(basis.T, mode="r", check_finite=False)[0][:n].T.copy()
         reduced = False
         for j in range(n - 2, -1, -1):
-            multiple = np.rint(lower[j + 1 :, j] / lower[j, j])
+            multiple = lower[j + 1 :, j] / lower[j, j]
+            multiple = np.where(np.abs(multiple) > HALF, np.rint(multiple), 0.0)
             rows = np.flatnonzero(multiple) + j + 1
             if len(rows):
                 multiple = multiple[rows - j - 1, None]
@@ -74,7 +78,8 @@ class SubsetSum(NamedTuple):
     Attributes
     ----------
     chosen : ndarray of bool, shape (k,), or None
-        The subset found, None if there is none within the tolerance (or it was not found).
+        The subset found, None if there is none within the tolerance, if several are expected by
+        chance alone, or if it was not found.
     log2_chance : float
         Binary logarithm of the number of subsets expected to match by chance alone; a subset
         found with ``log2_chance`` far below 0 is *the* subset.
@@ -116,17 +121,21 @@ def subset_sum(vectors: np.ndarray, target: np.ndarray, tol: float) -> SubsetSum
     # A random subset matches direction i within tol with probability about tol / (2 spread_i).
     precision = np.minimum(1.0, tol / (2 * spread))
     log2_chance = k + float(np.sum(np.log2(precision)))
-    # Enough digits that the solution is far shorter than the lattice's other vectors, no more.
-    digits = min(float(-np.log2(precision).mean()), (6.0 * k + 40) / rank, LARGEST_ENTRY_BITS - 8)
-    multiple = 2.0**digits
-    basis = np.zeros((k + 1, k + 1 + rank))
-    basis[:k, :k] = np.eye(k)
-    basis[k, k] = 1
-    basis[:k, k + 1 :] = np.rint(multiple * coordinates / spread)
-    basis[k, k + 1 :] = np.rint(multiple * goal / spread)
-    for row in reduce_lattice_basis(basis):
-        if np.all(np.abs(row[: k + 1]) == 1):
-            chosen = -row[k] * row[:k] > 0
-            if np.linalg.norm(chosen @ vectors - target) <= tol:
-                return SubsetSum(chosen, log2_chance)
+    if log2_chance > 0:
+        return SubsetSum(None, log2_chance)
+    informative = float(-np.log2(precision).mean())
+    # Enough digits that the solution is far shorter than the lattice's other vectors, and no more
+    # than are needed: each costs time.
+    for bits in (6.0 * k + 40, 12.0 * k + 80):
+        digits = min(informative, bits / rank, LARGEST_ENTRY_BITS - 8)
+        multiple = 2.0**digits
+        basis = np.zeros((k + 1, k + 1 + rank))
+        basis[:, : k + 1] = np.eye(k + 1)
+        basis[:k, k + 1 :] = np.rint(multiple * coordinates / spread)
+        basis[k, k + 1 :] = np.rint(multiple * goal / spread)
+        for row in reduce_lattice_basis(basis):
+            if np.all(np.abs(row[: k + 1]) == 1):
+                chosen = -row[k] * row[:k] > 0
+                if np.linalg.norm(chosen @ vectors - target) <= tol:
+                    return SubsetSum(chosen, log2_chance)
     return SubsetSum(None, log2_chance)

@@ -34,8 +34,8 @@ def triangular_features(samples: Samples, V: np.ndarray) -> tuple[np.ndarray, np
     features = np.hstack([RELU.value(samples.Z @ V), samples.Z]) * root
     norms = np.linalg.norm(features, axis=0)
     features /= np.where(norms > 0, norms, 1.0)
-    factor = np.linalg.qr(np.hstack([features, root * samples.Y]), mode="r")
     q = features.shape[1]
+    factor = np.asarray(np.linalg.qr(np.hstack([features, root * samples.Y]), mode="r"))
     return factor[:, :q], factor[:, q:]
 
 
@@ -87,7 +87,9 @@ def eliminate_backward(
     return V[:, kept[kept < k]]
 
 
-def closest_pair(samples: Samples, V: np.ndarray, barred: set[tuple[int, int]]):
+def closest_pair(
+    samples: Samples, V: np.ndarray, barred: set[tuple[int, int]]
+) -> tuple[tuple[int, int] | None, float]:
     """Pair of units whose sides of the samples agree (or are opposite) most.
 
     Parameters
@@ -113,8 +115,8 @@ def closest_pair(samples: Samples, V: np.ndarray, barred: set[tuple[int, int]]):
         strength[i, j] = 0
     if k < 2 or not strength.max() > 0:
         return None, 0.0
-    i, j = np.unravel_index(int(np.argmax(strength)), strength.shape)
-    return (int(i), int(j)), float(correlation[i, j])
+    first, second = divmod(int(np.argmax(strength)), k)
+    return (first, second), float(correlation[first, second])
 
 
 def merged(V: np.ndarray, A: np.ndarray, pair: tuple[int, int], agreement: float) -> np.ndarray:

@@ -28,6 +28,8 @@ ZERO_RESIDUAL = 1e-10
 # Free parameters of a fit, as a share of the equations: beyond it anything can be interpolated.
 MAX_PARAMETERS = 0.8
 MATCH_TOL = 1e-6
+# Arrivals in all after which networks that never agree are not determined by the data.
+ARRIVALS_PER_AGREEMENT = 2
 
 
 class Reduction(NamedTuple):
@@ -48,7 +50,9 @@ class Reduction(NamedTuple):
     n_agreeing : int
         Independent starts that arrived at this network.
     n_rivals : int
-        Other networks of at most this width with zero residual that were met.
+        Other networks of this width and zero residual that starts arrived at.
+    unit_agreement : ndarray of int, shape (k,)
+        Per unit, the starts of zero residual that arrived at this unit, whatever their others.
     n_starts : int
         Starts in all.
     """
@@ -59,6 +63,7 @@ class Reduction(NamedTuple):
     signs_identified: bool
     n_agreeing: int
     n_rivals: int
+    unit_agreement: np.ndarray
     n_starts: int
 
 
@@ -71,7 +76,7 @@ class Plan(NamedTuple):
 
 # Descents from many units succeed at once where samples abound; where they are few, the search
 # with no unit to spare does.
-PLANS = (Plan(1.5, False), Plan(1.0, True), Plan(2.0, False), Plan(1.0, True))
+PLANS: tuple[Plan, ...] = (Plan(1.5, False), Plan(1.0, True), Plan(2.0, False), Plan(1.0, True))
 
 
 def reduce_recovery(
@@ -79,7 +84,7 @@ def reduce_recovery(
     *,
     rng: np.random.RandomState,
     n_hidden: int | None = None,
-    n_init: int = 30,
+    n_init: int = 16,
     max_iter: int = 100,
     n_agreeing: int = 3,
 ) -> Steps[Reduction | None]:
@@ -94,7 +99,7 @@ def reduce_recovery(
     n_hidden : int or None, default=None
         Width from which the number of units fitted is derived; None tries a ladder of widths,
         smallest first. The network returned may be narrower.
-    n_init : int, default=30
+    n_init : int, default=16
         Budget of starts, for each width of the ladder.
     max_iter : int, default=100
         Iterations of one fit.
@@ -117,7 +122,7 @@ def reduce_recovery(
     tol = max(ZERO_RESIDUAL, 1e3 * samples.rounding) * np.sqrt(
         samples.weight.sum() * samples.Y.shape[1]
     )
-    found: list[Reduction] = []
+    arrivals: list[Reduction] = []
     plans = PLANS
     n_starts = 0
     for attempt in range(n_init):
@@ -135,15 +140,42 @@ def reduce_recovery(
             if not is_zero(fit, tol):
                 continue
             reduction = yield from reduce_fit(samples, fit, tol=tol)
-            if reduction is None:
+            if reduction is None or (n_hidden and reduction.network.n_hidden > n_hidden):
                 continue
-            found = collect(found, reduction)
-            if found[0].n_agreeing >= n_agreeing:
-                return found[0]._replace(n_rivals=len(found) - 1, n_starts=n_starts)
+            arrivals.append(reduction)
+            n_alike = agreement(arrivals).n_agreeing
+            if n_alike >= n_agreeing or len(arrivals) >= ARRIVALS_PER_AGREEMENT * n_agreeing:
+                return agreement(arrivals)._replace(n_starts=n_starts)
             # What led to zero once will again.
             widths, plans = [max(1, reduction.network.n_hidden - reduction.n_always_on)], (plan,)
             break
-    return found[0]._replace(n_rivals=len(found) - 1, n_starts=n_starts) if found else None
+    return agreement(arrivals)._replace(n_starts=n_starts) if arrivals else None
+
+
+def agreement(arrivals: list[Reduction]) -> Reduction:
+    """The network that most starts arrived at, among the narrowest, with the count of votes."""
+    narrowest = min(reduction.network.n_hidden for reduction in arrivals)
+    arrivals = [one for one in arrivals if one.network.n_hidden == narrowest]
+    shared = np.array(
+        [[shared_units(one.network, other.network) for other in arrivals] for one in arrivals]
+    )
+    same = shared.all(axis=2)
+    votes = same.sum(axis=1)
+    # Among those of most votes, the one nearest to the data.
+    chosen = min(range(len(arrivals)), key=lambda i: (-votes[i], arrivals[i].loss))
+    return arrivals[chosen]._replace(
+        n_agreeing=int(votes[chosen]),
+        n_rivals=len(np.unique(same, axis=0)) - 1,
+        unit_agreement=shared[chosen].sum(axis=0),
+    )
+
+
+def shared_units(network: TwoLayerNetwork, other: TwoLayerNetwork) -> np.ndarray:
+    """Which unit-norm units of a network another one has too, with their output weights, (k,)."""
+    nearest = np.argmax(network.V.T @ other.V, axis=1)
+    inputs = np.linalg.norm(network.V - other.V[:, nearest], axis=0)
+    outputs = np.abs(network.A - other.A[nearest]).max(axis=1)
+    return (inputs <= MATCH_TOL) & (outputs <= MATCH_TOL * np.abs(network.A).max())
 
 
 def max_hidden(samples: Samples) -> int:
@@ -191,7 +223,16 @@ def reduce_fit(samples: Samples, fit: Fit, *, tol: float) -> Steps[Reduction | N
     polished = yield from variable_projection(samples, V, max_iter=20)
     if not is_zero(polished, tol):
         return None
-    return Reduction(polished.network, polished.loss, V_on.shape[1], signs.identified, 1, 0, 1)
+    return Reduction(
+        polished.network,
+        polished.loss,
+        n_always_on=V_on.shape[1],
+        signs_identified=signs.identified,
+        n_agreeing=1,
+        n_rivals=0,
+        unit_agreement=np.ones(V.shape[1], int),
+        n_starts=1,
+    )
 
 
 def always_on_units(samples: Samples, linear: np.ndarray) -> np.ndarray:
@@ -204,32 +245,3 @@ def always_on_units(samples: Samples, linear: np.ndarray) -> np.ndarray:
         values = samples.Z @ V
         V[-1] = 0.1 * np.ptp(values, axis=0) - values.min(axis=0)
     return V
-
-
-def same_network(first: TwoLayerNetwork, second: TwoLayerNetwork) -> bool:
-    """Whether two networks of unit-norm units agree up to the order of the units."""
-    if first.n_hidden != second.n_hidden:
-        return False
-    cosines = first.V.T @ second.V
-    order = np.argmax(cosines, axis=1)
-    if len(set(order.tolist())) < len(order):
-        return False
-    gap = np.linalg.norm(first.V - second.V[:, order], axis=0).max(initial=0.0)
-    return bool(
-        gap <= MATCH_TOL
-        and np.abs(first.A - second.A[order]).max() <= MATCH_TOL * np.abs(first.A).max()
-    )
-
-
-def collect(found: list[Reduction], new: Reduction) -> list[Reduction]:
-    """Add a network to those found: the narrowest only, most frequent first."""
-    narrowest = min([new.network.n_hidden] + [old.network.n_hidden for old in found])
-    for index, old in enumerate(found):
-        if same_network(old.network, new.network):
-            better = old if old.loss <= new.loss else new
-            found[index] = better._replace(n_agreeing=old.n_agreeing + 1)
-            break
-    else:
-        found.append(new)
-    found = [old for old in found if old.network.n_hidden == narrowest]
-    return sorted(found, key=lambda old: -old.n_agreeing)
