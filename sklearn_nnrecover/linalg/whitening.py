@@ -35,7 +35,11 @@ class Whitening(NamedTuple):
 
 
 def whiten(
-    X: np.ndarray, weight: np.ndarray | None = None, *, center: bool = True, rtol: float = 1e-10
+    X: np.ndarray,
+    weight: np.ndarray | None = None,
+    *,
+    center: bool = True,
+    eps: float = float(np.finfo(np.float64).eps),
 ) -> Whitening:
     """Whiten by a singular value decomposition of the column-scaled samples.
 
@@ -48,10 +52,10 @@ def whiten(
     center : bool, default=True
         Subtract the weighted mean; without it the second moment, not the covariance, becomes the
         identity.
-    rtol : float, default=1e-10
-        Directions whose singular value (columns scaled to unit spread) is below ``rtol`` times the
-        largest are taken as constant; a column is constant when its spread is below
-        ``16 eps`` times its largest magnitude.
+    eps : float
+        Machine epsilon of the dtype in which X was given. A column is constant when its range is
+        below ``8 eps`` times its largest magnitude; so is a direction whose singular value, columns
+        scaled to unit spread, is below ``64 eps`` (and 1e-10) times the largest.
 
     Returns
     -------
@@ -64,11 +68,12 @@ def whiten(
     centered = X - mean
     scale = np.sqrt(weight @ centered**2 / total)
     magnitude = np.max(np.abs(X), axis=0, initial=0.0)
-    varies = scale > 16 * np.finfo(X.dtype).eps * magnitude
+    extent = np.ptp(X, axis=0) if center else magnitude
+    varies = extent > 8 * eps * magnitude
     scale = np.where(varies, scale, 1.0)
     scaled = np.where(varies, centered / scale, 0.0) * np.sqrt(weight / total)[:, None]
     _, singular, right = np.linalg.svd(triangular_factor(scaled), full_matrices=True)
-    rank = int(np.sum(singular > rtol * max(singular.max(initial=0.0), np.finfo(float).tiny)))
+    rank = int(np.sum(singular > max(1e-10, 64 * eps) * singular.max(initial=0.0)))
     transform = (right[:rank].T / singular[:rank]) / scale[:, None]
     transform[~varies] = 0.0
     return Whitening(mean, transform, rank, right[rank:].T)

@@ -81,7 +81,7 @@ def orthonormal_design(
     samples : Samples
     design : Design
     """
-    whitening = whiten(X, weight, center=intercept, rtol=max(1e-10, 64 * eps))
+    whitening = whiten(X, weight, center=intercept, eps=eps)
     center = np.average(y, axis=0, weights=weight) if intercept else 0.0
     spread = float(np.sqrt(np.average(np.mean((y - center) ** 2, axis=1), weights=weight)))
     design = Design(whitening, spread if spread > 0 else 1.0, intercept)

@@ -123,9 +123,11 @@ def refine_candidates(
         S -= along[:, :, None] * along[:, None, :]
         S *= np.einsum("ij,ij->i", A, A)[:, None, None]
         diagonal = S[:, own, own]
-        # A candidate that cannot move the loss stays where it is.
+        # A candidate that cannot move the loss, or is a copy of the features, stays where it is.
         level = diagonal.max(axis=1)
-        level = np.where(level > 1e-150, level, 1.0)
+        still = ~(np.isfinite(S).all(axis=(1, 2)) & (level > 1e-150))
+        S[still], gradient[still], level[still] = np.eye(p), 0.0, 1.0
+        diagonal = S[:, own, own]
         S[:, own, own] += damping[:, None] * np.maximum(diagonal, 1e-3 * level[:, None])
         S[:, own, own] += 1e-9 * level[:, None]
         if problem.activation.degree is not None:

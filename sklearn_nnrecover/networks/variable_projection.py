@@ -271,6 +271,13 @@ def damped_step(
     return step.reshape(V.shape[1], V.shape[0]).T, predicted
 
 
+def step_work(samples: Samples, n_hidden: int) -> float:
+    """Floating-point operations of one Levenberg-Marquardt iteration: Gram matrix and factor."""
+    n, p = samples.Z.shape
+    size = n_hidden * p
+    return n * size**2 + size**3 / 3
+
+
 def variable_projection(
     samples: Samples,
     V0: np.ndarray,

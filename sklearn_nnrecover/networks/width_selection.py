@@ -7,7 +7,7 @@ correlations reads it off. From there widths are tried upwards, each with a sear
     BIC(k) = n m log(RSS_k / (n m)) + P_k log(n m)
 
 decides, n the sum of frequencies and P_k the free parameters. The path ends once two widths in a
-row fail to improve on the best.
+row fail to improve on the best, or the work granted is spent.
 """
 
 from __future__ import annotations
@@ -22,10 +22,13 @@ from sklearn_nnrecover.networks.greedy_starts import random_hyperplanes
 from sklearn_nnrecover.networks.least_squares_search import Search, search_least_squares
 from sklearn_nnrecover.networks.rectified_activations import RELU, Activation
 from sklearn_nnrecover.networks.two_layer_network import Samples
+from sklearn_nnrecover.networks.variable_projection import step_work
 
 # A lower bound must hold; what the test misses, the path finds.
 BARTLETT_LEVEL = 1e-3
 PATIENCE = 2
+# Levenberg-Marquardt iterations granted to a width, however little work is left.
+MIN_ITERATIONS = 100
 
 
 class WidthPath(NamedTuple):
@@ -119,7 +122,7 @@ def select_width(
     rng: np.random.RandomState,
     activation: Activation = RELU,
     n_init: int = 1,
-    max_iter: int = 20000,
+    max_work: float = 3e10,
 ) -> Steps[WidthPath]:
     """Choose the width by the information criterion along a path of searches.
 
@@ -133,8 +136,8 @@ def select_width(
         Activation of the hidden layer.
     n_init : int, default=1
         Independent runs of the search at each width.
-    max_iter : int, default=20000
-        Iterations of each search.
+    max_work : float, default=3e10
+        Floating-point operations of the whole path; it ends at the width that exceeds them.
 
     Yields
     ------
@@ -150,10 +153,14 @@ def select_width(
     widths: list[int] = []
     criteria: list[float] = []
     searches: list[Search] = []
-    while width <= limit:
+    work = 0.0
+    while width <= limit and work < max_work:
+        cost = step_work(samples, width)
+        affordable = max(MIN_ITERATIONS, int((max_work - work) / cost))
         search = yield from search_least_squares(
-            samples, width, rng=rng, activation=activation, n_init=n_init, max_iter=max_iter
+            samples, width, rng=rng, activation=activation, n_init=n_init, max_iter=affordable
         )
+        work += search.n_iter * cost
         widths.append(width)
         searches.append(search)
         criteria.append(bic(search.loss, width, samples))

@@ -1,0 +1,74 @@
+"""The mixin that turns a recovery into fitted attributes: weights, error bars, report."""
+
+from __future__ import annotations
+
+import warnings
+
+import numpy as np
+
+from sklearn_nnrecover.base.report import RecoveryReport
+from sklearn_nnrecover.exceptions import RecoveryWarning
+from sklearn_nnrecover.networks._two_layer_net import TwoLayerNetMixin
+from sklearn_nnrecover.networks.design import Design
+from sklearn_nnrecover.networks.error_bars import (
+    mark_not_pinned,
+    standard_errors,
+    units_moved_by_rivals,
+)
+from sklearn_nnrecover.networks.lack_of_fit import lack_of_fit
+from sklearn_nnrecover.networks.solvers import Recovery
+from sklearn_nnrecover.networks.two_layer_network import Samples
+from sklearn_nnrecover.networks.verdict import (
+    Verdict,
+    is_zero_residual,
+    linear_verdict,
+    noiseless_verdict,
+    noisy_verdict,
+)
+
+
+class RecoveredNetMixin(TwoLayerNetMixin):
+    """Judges a :class:`~sklearn_nnrecover.networks.solvers.Recovery` and stores it."""
+
+    def _set_recovery(
+        self,
+        recovery: Recovery,
+        samples: Samples,
+        design: Design,
+        rng: np.random.RandomState,
+    ) -> None:
+        """Set weights, standard errors, loss and report; warn unless all is recovered."""
+        network = recovery.network
+        exact = is_zero_residual(recovery.loss, samples)
+        errors = standard_errors(samples, design, network, exact=exact)
+        if recovery.solver == "linear":
+            verdict = linear_verdict(recovery, samples)
+        elif exact or self.noise == "none" or recovery.search is None:
+            verdict = noiseless_verdict(recovery, samples, design)
+        else:
+            rivals = units_moved_by_rivals(network, errors, recovery.search.rivals, design)
+            test = lack_of_fit(network, samples, rng)
+            verdict = noisy_verdict(recovery, samples, design, test, rivals)
+        open_units = np.array([not unit["identified"] for unit in verdict.units], dtype=bool)
+        errors = mark_not_pinned(errors, open_units, samples.intercept)
+
+        order = self._set_network(*design.weights(network))
+        self.coefs_std_ = [
+            errors.W[:, order].astype(self.dtype_),
+            errors.A[order].astype(self.dtype_),
+        ]
+        self.intercepts_std_ = [errors.b[order].astype(self.dtype_), errors.c.astype(self.dtype_)]
+        equations = samples.weight.sum() * samples.Y.shape[1]
+        self.loss_ = recovery.loss * design.output_scale**2 / equations
+        self.solver_ = recovery.solver
+        self.n_parameters_ = samples.n_parameters(network.n_hidden)
+        self.n_rows_ = float(samples.weight.sum())
+        self._set_report(verdict, order)
+
+    def _set_report(self, verdict: Verdict, order: np.ndarray) -> None:
+        units = [{**verdict.units[j], "unit": position} for position, j in enumerate(order)]
+        self.report_ = RecoveryReport(
+            verdict.status, verdict.reason, verdict.proof, verdict.conditions, units
+        )
+        if verdict.status in ("partial", "not_recovered"):
+            warnings.warn(verdict.reason, RecoveryWarning, stacklevel=5)

@@ -1,0 +1,191 @@
+"""Recovery of two-layer networks from samples."""
+
+from __future__ import annotations
+
+from numbers import Integral
+from typing import Any, ClassVar
+
+import numpy as np
+from sklearn.base import BaseEstimator
+from sklearn.utils import check_random_state
+
+from sklearn_nnrecover.base._sklearn_compat import Interval, StrOptions, _fit_context
+from sklearn_nnrecover.base.inputs import WeightedSamplesMixin
+from sklearn_nnrecover.base.iterations import IterationMixin
+from sklearn_nnrecover.networks._recovered_net import RecoveredNetMixin
+from sklearn_nnrecover.networks.design import orthonormal_design
+from sklearn_nnrecover.networks.recovery import recover
+from sklearn_nnrecover.networks.rectified_activations import RELU, Activation
+from sklearn_nnrecover.networks.solvers import SOLVERS, Options
+
+
+class ReLUNetRecovery(RecoveredNetMixin, WeightedSamplesMixin, IterationMixin, BaseEstimator):
+    """Recover the weights of a two-layer ReLU network from its inputs and outputs.
+
+    The model is ``y = relu(x W + b) A + c`` (Bakshi, Jayaram and Woodruff, with samples as rows).
+    On noiseless data the weights come out to rounding, with a proof that they are the only ones;
+    under noise they are the least-squares optimum, with standard errors. ``report_`` says which,
+    and names the units that the data do not pin down.
+
+    Read more in the :ref:`User Guide <networks>`.
+
+    Parameters
+    ----------
+    n_hidden : int or "auto", default="auto"
+        Number of hidden units. ``"auto"`` reads it from the data: ranks and null spaces where they
+        are noiseless, an information criterion where they are not.
+    solver : {"auto", "lifted", "pencil", "varpro", "reduce"}, default="auto"
+        ``"lifted"``: null space of a linear system in products of outputs and inputs; needs at
+        least as many outputs as units; proves what it finds. ``"pencil"``: eigenproblems on
+        activation patterns, from the fewest samples; as many outputs as units. ``"reduce"``:
+        over-parameterise, then reduce; noiseless data with fewer outputs than units.
+        ``"varpro"``: search for the least-squares optimum by variable projection; any data.
+        ``"auto"`` tries them in this order of proof and keeps the best by training loss.
+    activation : {"relu"}, default="relu"
+        Activation of the hidden layer.
+    fit_intercept : bool, default=True
+        Whether the network has hidden biases and output intercepts.
+    noise : {"auto", "none", "gaussian"}, default="auto"
+        What is assumed of the outputs. ``"auto"`` looks for a network of zero residual first.
+    n_init : int, default=6
+        Independent runs of the search for the least-squares optimum; it ends when two agree.
+    max_iter : int, default=2000
+        Iterations per run.
+    tol : float, default=1e-12
+        Relative fall of the loss at which an iteration stops.
+    random_state : int, RandomState instance or None, default=None
+        Seed of random starts.
+
+    Attributes
+    ----------
+    coefs_ : list of two ndarrays, shapes (n_features, n_hidden_) and (n_hidden_, n_outputs)
+        Input weights W (columns of unit norm) and output weights A; units by decreasing norm of
+        their output weights.
+    intercepts_ : list of two ndarrays, shapes (n_hidden_,) and (n_outputs,)
+        Hidden biases b and output intercepts c.
+    coefs_std_, intercepts_std_ : lists of ndarrays
+        Standard errors, same shapes: zeros when exact, inf for a unit that is not pinned down.
+    components_ : ndarray of shape (n_hidden_, n_features)
+        Input weights, one unit-norm row a hidden unit.
+    n_hidden_ : int
+        Number of hidden units.
+    report_ : RecoveryReport
+        Status, proof, conditions checked, units.
+    solver_ : str
+        Solver whose network was kept; ``"linear"`` when the outputs are linear in the inputs.
+    loss_ : float
+        Mean squared error over samples and outputs.
+    loss_curve_ : ndarray of shape (n_iter_,)
+        Objective after each outer iteration, in units of the solver.
+    n_iter_ : int
+        Outer iterations.
+    n_outputs_ : int
+        Number of outputs.
+    n_features_in_ : int
+        Number of features.
+    feature_names_in_ : ndarray of shape (n_features_in_,)
+        Names of the features, if X had any.
+
+    See Also
+    --------
+    sklearn.neural_network.MLPRegressor : Fits a function, not the weights behind the data.
+
+    References
+    ----------
+    Bakshi, A., Jayaram, R. and Woodruff, D. P., "Learning Two Layer Rectified Neural Networks in
+    Polynomial Time", COLT 2019 (arXiv:1811.01885).
+
+    Examples
+    --------
+    >>> from sklearn_nnrecover import ReLUNetRecovery
+    >>> from sklearn_nnrecover.datasets import make_relu_network
+    >>> from sklearn_nnrecover.metrics import recovery_error
+    >>> X, y, truth = make_relu_network(300, 6, n_hidden=4, n_outputs=4, random_state=0)
+    >>> net = ReLUNetRecovery(random_state=0).fit(X, y)
+    >>> net.report_.status, net.report_.proof, net.n_hidden_
+    ('exact', 'global', 4)
+    >>> recovery_error(net, truth) < 1e-10
+    True
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list]] = {
+        **IterationMixin._parameter_constraints,
+        "n_hidden": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
+        "solver": [StrOptions({"auto", *SOLVERS})],
+        "activation": [StrOptions({"relu"})],
+        "fit_intercept": ["boolean"],
+        "noise": [StrOptions({"auto", "none", "gaussian"})],
+        "n_init": [Interval(Integral, 1, None, closed="left")],
+        "random_state": ["random_state"],
+    }
+
+    def __init__(
+        self,
+        n_hidden: int | str = "auto",
+        *,
+        solver: str = "auto",
+        activation: str = "relu",
+        fit_intercept: bool = True,
+        noise: str = "auto",
+        n_init: int = 6,
+        max_iter: int = 2000,
+        tol: float = 1e-12,
+        random_state: Any = None,
+    ) -> None:
+        self.n_hidden = n_hidden
+        self.solver = solver
+        self.activation = activation
+        self.fit_intercept = fit_intercept
+        self.noise = noise
+        self.n_init = n_init
+        self.max_iter = max_iter
+        self.tol = tol
+        self.random_state = random_state
+
+    @_fit_context(prefer_skip_nested_validation=True)
+    def fit(self, X: Any, y: Any, sample_weight: Any = None) -> ReLUNetRecovery:
+        """Recover the network behind samples of its inputs and outputs.
+
+        Parameters
+        ----------
+        X : array-like of shape (n_samples, n_features)
+            Inputs.
+        y : array-like of shape (n_samples,) or (n_samples, n_outputs)
+            Outputs.
+        sample_weight : array-like of shape (n_samples,) or None, default=None
+            Frequencies: a weight of 2 means the same as the row twice.
+
+        Returns
+        -------
+        self : ReLUNetRecovery
+            The fitted estimator.
+
+        Raises
+        ------
+        ValueError
+            For NaN, infinity, wrong shapes, fewer than two samples or all-zero weights.
+
+        Warns
+        -----
+        RecoveryWarning
+            When the weights are not, or only in part, determined by the data; ``report_`` says why.
+        """
+        rng = check_random_state(self.random_state)
+        X, Y, weight = self._canonical_samples(X, y, sample_weight)
+        samples, design = orthonormal_design(
+            X, Y, weight, intercept=self.fit_intercept, eps=float(np.finfo(self.dtype_).eps)
+        )
+        steps = recover(
+            samples,
+            None if self.n_hidden == "auto" else int(self.n_hidden),
+            solver=self.solver,
+            noise=self.noise,
+            options=Options(self._activation(), self.n_init, self.max_iter, self.tol),
+            rng=rng,
+        )
+        recovery = self._iterate(steps)
+        self._set_recovery(recovery, samples, design, rng)
+        return self
+
+    def _activation(self) -> Activation:
+        return RELU

@@ -1,0 +1,139 @@
+"""From samples to a network: which solvers are tried, in which order, and which result is kept.
+
+``solver="auto"`` first asks the exact solvers, cheapest and strongest proof first; each declines
+quickly when the data are not of its kind. A network of zero residual ends the search. What is left
+is noise (or a wrong model), and the least-squares optimum is searched.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from sklearn_nnrecover.linalg.steps import Steps
+from sklearn_nnrecover.networks.noise_probe import looks_noisy
+from sklearn_nnrecover.networks.solvers import SOLVERS, Options, Recovery
+from sklearn_nnrecover.networks.two_layer_network import (
+    Samples,
+    TwoLayerNetwork,
+    fit_output_layer,
+    residual_sum_of_squares,
+)
+from sklearn_nnrecover.networks.verdict import is_zero_residual
+
+EXACT_SOLVERS = ("lifted", "pencil", "reduce")
+NOISY_SOLVER = "varpro"
+
+
+def linear_network(samples: Samples, n_hidden: int | None = None) -> TwoLayerNetwork:
+    """Network of the linear least-squares fit: units that are never inactive, or pairs v, -v.
+
+    Parameters
+    ----------
+    samples : Samples
+        Samples in design coordinates.
+    n_hidden : int or None
+        Largest number of units; None allows what the rank of the linear fit needs.
+    """
+    Z, Y, weight, intercept, _ = samples
+    p = Z.shape[1]
+    root = np.sqrt(weight)[:, None]
+    B = np.linalg.lstsq(root * Z, root * Y, rcond=None)[0]
+    directions = B[: p - 1] if intercept else B
+    left, singular, _ = np.linalg.svd(directions, full_matrices=False)
+    rank = max(1, int(np.sum(singular > 1e-10 * max(1.0, singular.max(initial=0.0)))))
+    if intercept:
+        V = left[:, : min(rank, n_hidden or rank)]
+        if len(V) == 0:
+            V = np.zeros((0, 1))
+        reach = np.abs(Z[:, : p - 1] @ V).max(axis=0, initial=1.0)
+        V = np.vstack([V, 1.1 * reach])
+    else:
+        V = np.hstack([left[:, :rank], -left[:, :rank]])[:, : n_hidden or 2 * rank]
+    return fit_output_layer(V, samples).normalized()
+
+
+def is_linear(samples: Samples) -> bool:
+    """Whether the outputs are a linear (or constant) function of the inputs, to rounding."""
+    root = np.sqrt(samples.weight)[:, None]
+    B = np.linalg.lstsq(root * samples.Z, root * samples.Y, rcond=None)[0]
+    residual = root * (samples.Y - samples.Z @ B)
+    return is_zero_residual(float(np.sum(residual**2)), samples)
+
+
+def recover(
+    samples: Samples,
+    n_hidden: int | None,
+    *,
+    solver: str,
+    noise: str,
+    options: Options,
+    rng: np.random.RandomState,
+) -> Steps[Recovery]:
+    """Recover the network behind samples.
+
+    Parameters
+    ----------
+    samples : Samples
+        Samples in design coordinates.
+    n_hidden : int or None
+        Width; None lets the solvers find it.
+    solver : str
+        A name in the registry, or "auto".
+    noise : {"auto", "none", "gaussian"}
+        What is assumed of the outputs.
+    options : Options
+        Activation and budgets.
+    rng : RandomState
+        Source of randomness.
+
+    Yields
+    ------
+    Step
+        Steps of the solvers.
+
+    Returns
+    -------
+    Recovery
+        Of zero residual if one was found, else that of the lowest loss.
+    """
+    if is_linear(samples) or samples.Z.shape[1] == int(samples.intercept):
+        return _linear_recovery(samples, n_hidden)
+    found: list[Recovery] = []
+    for name in _candidates(solver, noise):
+        if solver == "auto":
+            if name == "pencil" and lifted_is_decisive(samples):
+                continue
+            # The one exact solver that cannot decline quickly is asked where it has a chance.
+            if name == "reduce" and noise == "auto" and (yield from looks_noisy(samples, rng=rng)):
+                continue
+        recovery = yield from SOLVERS[name](samples, n_hidden, options, rng)
+        if recovery is not None:
+            found.append(recovery)
+            if is_zero_residual(recovery.loss, samples):
+                return recovery
+    if not found:
+        # The solver asked for is not for these data: hold the best network all the same.
+        fallback = yield from SOLVERS[NOISY_SOLVER](samples, n_hidden, options, rng)
+        assert fallback is not None
+        found.append(fallback)
+    return min(found, key=lambda recovery: recovery.loss)
+
+
+def lifted_is_decisive(samples: Samples) -> bool:
+    """Whether rows abound for the lifted system, so that what it did not find is not there."""
+    k, p = samples.Y.shape[1], samples.Z.shape[1]
+    monomials = k * (k + 1) // 2 + k * p + k
+    return len(samples.Z) >= 2 * monomials
+
+
+def _candidates(solver: str, noise: str) -> tuple[str, ...]:
+    if solver != "auto":
+        return (solver,)
+    if noise == "gaussian":
+        return (NOISY_SOLVER,)
+    return (*EXACT_SOLVERS, NOISY_SOLVER)
+
+
+def _linear_recovery(samples: Samples, n_hidden: int | None) -> Recovery:
+    network = linear_network(samples, n_hidden)
+    return Recovery(network, "linear", residual_sum_of_squares(network, samples))

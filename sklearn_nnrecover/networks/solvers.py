@@ -1,0 +1,174 @@
+"""The registry of solvers: one signature over all algorithms of this wing.
+
+A solver is a generator ``solver(samples, n_hidden, options, rng)`` that yields steps and returns a
+:class:`Recovery`, or None when its data are not of the kind it is for. ``n_hidden=None`` asks it to
+find the width. A new method is an algorithm file and one entry here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import NamedTuple
+
+import numpy as np
+
+from sklearn_nnrecover.linalg.steps import Step, Steps
+from sklearn_nnrecover.networks.least_squares_search import Search, search_least_squares
+from sklearn_nnrecover.networks.lifted_system import Lifted, lifted_recovery
+from sklearn_nnrecover.networks.overparametrized import (
+    Reduction,
+    max_hidden,
+    reduce_recovery,
+)
+from sklearn_nnrecover.networks.pencil import pencil_recovery
+from sklearn_nnrecover.networks.rectified_activations import RELU, Activation
+from sklearn_nnrecover.networks.two_layer_network import (
+    Samples,
+    TwoLayerNetwork,
+    residual_sum_of_squares,
+)
+from sklearn_nnrecover.networks.variable_projection import step_work
+from sklearn_nnrecover.networks.width_selection import select_width
+
+# Floating-point operations on one core: some seconds, and about a minute.
+LEAST_WORK = SEARCH_WORK = 3e10
+MOST_WORK = 3e11
+
+
+class Options(NamedTuple):
+    """What the user fixed about a fit.
+
+    Attributes
+    ----------
+    activation : Activation
+        Activation of the hidden layer.
+    n_init : int
+        Independent starts of iterative solvers.
+    max_iter : int
+        Iterations of one start.
+    tol : float
+        Relative fall of the loss at which a start stops.
+    """
+
+    activation: Activation = RELU
+    n_init: int = 10
+    max_iter: int = 200
+    tol: float = 1e-12
+
+
+class Recovery(NamedTuple):
+    """A network found by a solver, with the evidence that the solver has for it.
+
+    Attributes
+    ----------
+    network : TwoLayerNetwork
+        The network, in design coordinates.
+    solver : str
+        Name of the solver.
+    loss : float
+        Weighted residual sum of squares.
+    n_agreeing : int
+        Independent starts that ended at this network.
+    lifted : Lifted or None
+        The lifted system's null space, if it was computed.
+    search : Search or None
+        The search for the least-squares optimum, with its rival minima, if there was one.
+    """
+
+    network: TwoLayerNetwork
+    solver: str
+    loss: float
+    n_agreeing: int = 1
+    lifted: Lifted | None = None
+    search: Search | None = None
+
+
+Solver = Callable[[Samples, "int | None", Options, np.random.RandomState], Steps["Recovery | None"]]
+
+
+def reduction_work(samples: Samples, n_hidden: int | None) -> float:
+    """Operations granted to a reduction: about one pass over all widths, within bounds."""
+    width = max_hidden(samples) if n_hidden is None else 2 * n_hidden
+    one_pass = 300 * step_work(samples, width)
+    return min(max(one_pass, LEAST_WORK), MOST_WORK)
+
+
+def within_work(
+    steps: Steps[Reduction | None], samples: Samples, budget: float
+) -> Steps[Reduction | None]:
+    """Pass steps on until their operations exceed a budget; then give up with None."""
+    spent, width = 0.0, 1
+    while spent < budget:
+        try:
+            step = next(steps)
+        except StopIteration as end:
+            return end.value
+        if step.state is not None:
+            width = step.state.shape[1]
+        spent += step_work(samples, width)
+        yield step
+    return None
+
+
+def solve_lifted(
+    samples: Samples, n_hidden: int | None, options: Options, rng: np.random.RandomState
+) -> Steps[Recovery | None]:
+    """Noiseless, at least as many outputs as units: null space of the lifted system."""
+    lifted = lifted_recovery(samples, rng=rng, n_hidden=n_hidden)
+    yield Step(lifted.residual)
+    if lifted.network is None:
+        return None
+    loss = residual_sum_of_squares(lifted.network, samples)
+    return Recovery(lifted.network, "lifted", loss, lifted=lifted)
+
+
+def solve_pencil(
+    samples: Samples, n_hidden: int | None, options: Options, rng: np.random.RandomState
+) -> Steps[Recovery | None]:
+    """Noiseless, at least as many outputs as units, few samples: activation-pattern pencils."""
+    pencil = yield from pencil_recovery(samples, rng=rng, n_hidden=n_hidden)
+    if pencil.network is None:
+        return None
+    loss = residual_sum_of_squares(pencil.network, samples)
+    return Recovery(pencil.network, "pencil", loss, n_agreeing=int(pencil.hits.min(initial=0)))
+
+
+def solve_varpro(
+    samples: Samples, n_hidden: int | None, options: Options, rng: np.random.RandomState
+) -> Steps[Recovery | None]:
+    """Any data: search for the least-squares optimum, at a width chosen by BIC if none is given."""
+    if n_hidden is None:
+        path = yield from select_width(
+            samples, rng=rng, activation=options.activation, max_work=SEARCH_WORK
+        )
+        n_hidden = path.width
+    affordable = int(SEARCH_WORK / step_work(samples, n_hidden))
+    search = yield from search_least_squares(
+        samples,
+        n_hidden,
+        rng=rng,
+        activation=options.activation,
+        n_init=options.n_init,
+        max_iter=max(options.max_iter, min(options.n_init * options.max_iter, affordable)),
+    )
+    return Recovery(search.network, "varpro", search.loss, search.n_agreeing, search=search)
+
+
+def solve_reduce(
+    samples: Samples, n_hidden: int | None, options: Options, rng: np.random.RandomState
+) -> Steps[Recovery | None]:
+    """Noiseless, any number of outputs: over-parametrise, then reduce."""
+    steps = reduce_recovery(samples, rng=rng, n_hidden=n_hidden)
+    found = yield from within_work(steps, samples, reduction_work(samples, n_hidden))
+    if found is None:
+        return None
+    agreeing = found.n_agreeing if found.n_rivals == 0 else 0
+    return Recovery(found.network, "reduce", found.loss, n_agreeing=agreeing)
+
+
+SOLVERS: dict[str, Solver] = {
+    "lifted": solve_lifted,
+    "pencil": solve_pencil,
+    "reduce": solve_reduce,
+    "varpro": solve_varpro,
+}
