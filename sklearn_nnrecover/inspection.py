@@ -318,7 +318,9 @@ class UnitsDisplay:
         identified = [unit.get("identified", False) for unit in self.units]
         colors = [IDENTIFIED if known else NOT_IDENTIFIED for known in identified]
         positions = np.arange(len(self.units))
-        ax.barh(positions, np.nan_to_num(self.active), **{"color": colors, **bar_options})
+        ax.barh(
+            positions, np.nan_to_num(self.active), **{"color": colors, "alpha": 0.6, **bar_options}
+        )
         for position, phrase in zip(positions, self.notes(), strict=True):
             ax.text(0.01, position, phrase, va="center", fontsize="small")
         ax.set_yticks(positions, [str(unit["unit"]) for unit in self.units])

@@ -37,8 +37,8 @@ UnitsDisplay.from_estimator(net, ax=axes[1])
 # Do the intervals hold?
 # ----------------------
 #
-# The same network, with noise drawn anew 20 times. About 95 % of the nominal 95 % intervals ought to
-# cover the true input weight.
+# The same network, with noise drawn anew 20 times. About 95 % of the nominal 95 % intervals ought
+# to cover the true input weight.
 
 N_REPEATS = 20
 rng = np.random.default_rng(0)

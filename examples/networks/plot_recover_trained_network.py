@@ -15,8 +15,8 @@ the environment for fewer.
 # Teachers
 # --------
 #
-# One hidden layer of ReLU units, scikit-learn's defaults otherwise. Inputs are standardised, and the
-# targets of regressions too. What the black box returns is the network's value before any link
+# One hidden layer of ReLU units, scikit-learn's defaults otherwise. Inputs are standardised, and so
+# are the targets of regressions. What the black box returns is the network's value before any link
 # function: predictions of a regressor, logits of a classifier, computed from the teacher's weights.
 # (With two classes there is a single logit. The example
 # :ref:`sphx_glr_auto_examples_networks_plot_class_probabilities.py` does without logits.)
