@@ -1,0 +1,209 @@
+"""One level of a butterfly whose rows and columns are permuted: ``A = L (B_1 + ... + B_k)``.
+
+A fast transform splits its columns into classes c and its rows into groups g such that every block
+``A[g, c]`` has rank one: ``A[g, c] = u_gc v_gc``. Then row i of the sparse factor L holds the k
+numbers ``u_gc[i]`` and B_c, whose rows are the ``v_gc``, is a smaller matrix of the same kind.
+
+With unknown permutations the classes are found from one pair of rows: two rows of one group have
+an elementwise ratio that is constant on every class, so it takes k values. Rows of one group are
+then those that are proportional on every class.
+"""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+N_REFERENCES = 2
+"""Rows tried as one half of the pair."""
+
+N_PARTNERS = 6
+"""Partners tried for each reference, fewest distinct ratios first."""
+
+SKETCH_SIZE = 48
+"""Width of the random projection in which rows are compared."""
+
+HEAVY = 0.3
+"""Entries above this fraction of the root mean square of the reference row give trusted ratios."""
+
+BISECTING_ANGLE = np.exp(1.2345j)
+"""Direction in the plane on which complex ratios are sorted: none that structure prefers."""
+
+
+class Split(NamedTuple):
+    """``A[:, classes[c]] = left[:, c's columns] @ children[c]``.
+
+    Attributes
+    ----------
+    left : csr_array of shape (n_rows, n_classes * n_groups)
+        Columns ordered by class, then group.
+    classes : list of ndarray of int
+        Columns of A, one array per class.
+    children : list of ndarray of shape (n_groups, len(class))
+    cost : float
+        Non-zeros of ``left`` plus entries of the children, over the entries of A.
+    """
+
+    left: sp.csr_array
+    classes: list[np.ndarray]
+    children: list[np.ndarray]
+    cost: float
+
+
+def _ratio_classes(
+    A: np.ndarray, reference: int, tol: float
+) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
+    """Sort the ratios of all rows to the reference and count their distinct values.
+
+    Returns the heavy columns, their order in each row, the boundaries between values
+    ``(n_rows, n_heavy - 1)``, and the number of distinct values (all, where they are not sharp).
+    """
+    magnitude = np.abs(A[reference])
+    heavy = np.flatnonzero(magnitude > HEAVY * np.sqrt(np.mean(magnitude**2)))
+    ratio = A[:, heavy] / A[reference, heavy]
+    if np.iscomplexobj(ratio):
+        ratio = (ratio * BISECTING_ANGLE).real
+    order = np.argsort(ratio, axis=1, kind="stable")
+    gaps = np.diff(np.take_along_axis(ratio, order, axis=1), axis=1)
+    size = np.abs(ratio)
+    scale = np.median(size, axis=1, keepdims=True) + 1e-3 * size.max(axis=1, keepdims=True)
+    boundaries = gaps > tol * scale
+    counts = 1 + boundaries.sum(axis=1)
+    # Values are sharp: the spread inside the classes is a few times the tolerance, no more.
+    spread = np.where(boundaries, 0.0, gaps).sum(axis=1)
+    counts[spread > 3 * tol * scale[:, 0] * counts] = len(heavy)
+    return heavy, order, boundaries, counts
+
+
+def _row_groups(
+    A: np.ndarray, classes: list[np.ndarray], tol: float, rng: np.random.RandomState
+) -> np.ndarray:
+    """Label the rows that are proportional on every class; labels run from 0."""
+    n_rows = len(A)
+    norms = np.linalg.norm(A, axis=1)
+    mismatch = np.zeros((n_rows, n_rows))
+    for columns in classes:
+        part = A[:, columns]
+        if len(columns) > SKETCH_SIZE:
+            part = part @ rng.normal(size=(len(columns), SKETCH_SIZE))
+        length = np.linalg.norm(part, axis=1)
+        empty = np.linalg.norm(A[:, columns], axis=1) <= max(tol, 1e-12) * norms
+        part = part / np.where(empty, 1.0, length)[:, None]
+        sine = 1.0 - np.minimum(np.abs(part @ part.conj().T) ** 2, 1.0)
+        sine[empty] = 0.0
+        sine[:, empty] = 0.0
+        np.maximum(mismatch, sine, out=mismatch)
+    first = np.argmax(mismatch <= max(tol**2, 1e-12), axis=1)
+    return np.unique(first[first], return_inverse=True)[1]
+
+
+def _unit_left_vectors(part: np.ndarray, labels: np.ndarray, groups: sp.csr_array) -> np.ndarray:
+    """Leading left singular vector of each group's block, by two steps of the power method.
+
+    ``part (n_rows, n_class)``; ``groups (n_groups, n_rows)`` is the indicator of the labels.
+    Returns one number per row; the vector of each group has norm one (zero for a zero block).
+    """
+    norms = np.linalg.norm(part, axis=1)
+    order = np.lexsort((-norms, labels))
+    pivots = order[np.r_[0, 1 + np.flatnonzero(np.diff(labels[order]))]]
+    right = part[pivots]
+    for _ in range(3):
+        left = np.sum(part * right[labels].conj(), axis=1)
+        length = np.sqrt(groups @ np.abs(left) ** 2)
+        left = left / np.where(length > 0, length, 1.0)[labels]
+        right = groups @ (left.conj()[:, None] * part)
+    return left
+
+
+def _split_by(
+    A: np.ndarray,
+    heavy: np.ndarray,
+    labels_heavy: np.ndarray,
+    tol: float,
+    rng: np.random.RandomState,
+) -> Split | None:
+    """Complete a proposal of column classes to a split, or reject it."""
+    n_rows, n_columns = A.shape
+    n_classes = int(labels_heavy.max()) + 1
+    classes = [heavy[labels_heavy == c] for c in range(n_classes)]
+    labels = _row_groups(A, classes, tol, rng)
+    n_groups = int(labels.max()) + 1
+    entries = n_rows * n_classes + n_groups * n_columns
+    if n_groups == n_rows or entries > A.size:
+        return None
+    rows = np.arange(n_rows)
+    groups = sp.csr_array((np.ones(n_rows), (labels, rows)), shape=(n_groups, n_rows))
+
+    light = np.setdiff1d(np.arange(n_columns), heavy)
+    if len(light):
+        # A column belongs to the class whose left vectors explain most of it.
+        explained = []
+        for columns in classes:
+            left = _unit_left_vectors(A[:, columns], labels, groups)
+            inner = groups @ (left.conj()[:, None] * A[:, light])
+            explained.append(np.sum(np.abs(inner) ** 2, axis=0))
+        belongs = np.argmax(explained, axis=0)
+        classes = [np.sort(np.r_[c, light[belongs == k]]) for k, c in enumerate(classes)]
+
+    values, children, lost = [], [], 0.0
+    for columns in classes:
+        part = A[:, columns]
+        left = _unit_left_vectors(part, labels, groups)
+        child = groups @ (left.conj()[:, None] * part)
+        lost += float(np.sum(np.abs(part - left[:, None] * child[labels]) ** 2))
+        values.append(left)
+        children.append(child)
+    if lost > max(tol, 1e-13) ** 2 * float(np.sum(np.abs(A) ** 2)):
+        return None
+    left_factor = sp.csr_array(
+        (
+            np.concatenate(values),
+            (
+                np.tile(rows, n_classes),
+                np.concatenate([labels + c * n_groups for c in range(n_classes)]),
+            ),
+        ),
+        shape=(n_rows, n_classes * n_groups),
+    )
+    left_factor.eliminate_zeros()
+    return Split(left_factor, classes, children, entries / A.size)
+
+
+def find_split(A: np.ndarray, tol: float, rng: np.random.RandomState) -> Split | None:
+    """Find column classes and row groups with rank-one blocks, rows and columns in any order.
+
+    Parameters
+    ----------
+    A : ndarray of shape (n_rows, n_columns)
+        Real or complex, without zero rows.
+    tol : float
+        Relative agreement of ratios, directions and blocks.
+    rng : RandomState
+
+    Returns
+    -------
+    Split or None
+        The split with the fewest classes that has no more entries than A.
+    """
+    if min(A.shape) < 3:
+        return None
+    magnitude = np.abs(A)
+    n_heavy = np.sum(magnitude > HEAVY * np.sqrt(np.mean(magnitude**2, axis=1))[:, None], axis=1)
+    for reference in np.argsort(-n_heavy, kind="stable")[:N_REFERENCES]:
+        heavy, order, boundaries, counts = _ratio_classes(A, int(reference), tol)
+        partners = np.flatnonzero((counts > 1) & (2 * counts <= len(heavy)))
+        if not len(partners):
+            continue
+        # Equal sizes first: the boundary of two classes sits in the middle, and so on.
+        position = np.arange(1, boundaries.shape[1] + 1)
+        middle = np.abs((boundaries[partners] @ position) / (counts[partners] - 1) - len(heavy) / 2)
+        ranked = partners[np.lexsort((middle, counts[partners]))][:N_PARTNERS]
+        for partner in ranked:
+            labels = np.empty(len(heavy), dtype=int)
+            labels[order[partner]] = np.r_[0, np.cumsum(boundaries[partner])]
+            split = _split_by(A, heavy, labels, tol, rng)
+            if split is not None:
+                return split
+    return None
