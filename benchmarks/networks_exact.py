@@ -86,59 +86,57 @@ def _with_biases(
     return _recover(method, data, seed, 1e-10)
 
 
-@case(group="networks_exact", figure="weights <= 1e-12 at n = 3(d+k), (5,3,3)", goal=0.95)
+@case(group="networks", figure="weights <= 1e-12 at n = 3(d+k), (5,3,3)", goal=0.95)
 def bias_free_5_3_3(seed: int) -> dict[str, Any]:
     return _bias_free(seed, 5, 3, 3)
 
 
-@case(group="networks_exact", figure="weights <= 1e-12 at n = 3(d+k), (10,10,10)", goal=0.95)
+@case(group="networks", figure="weights <= 1e-12 at n = 3(d+k), (10,10,10)", goal=0.95)
 def bias_free_10_10_10(seed: int) -> dict[str, Any]:
     return _bias_free(seed, 10, 10, 10)
 
 
-@case(group="networks_exact", figure="weights <= 1e-12 at n = 3(d+k), (30,20,20)", goal=0.95)
+@case(group="networks", figure="weights <= 1e-12 at n = 3(d+k), (30,20,20)", goal=0.95)
 def bias_free_30_20_20(seed: int) -> dict[str, Any]:
     return _bias_free(seed, 30, 20, 20)
 
 
-@case(group="networks_exact", figure="weights <= 1e-12 at n = 3(d+k), (50,30,30)", goal=0.95)
+@case(group="networks", figure="weights <= 1e-12 at n = 3(d+k), (50,30,30)", goal=0.95)
 def bias_free_50_30_30(seed: int) -> dict[str, Any]:
     return _bias_free(seed, 50, 30, 30)
 
 
-@case(group="networks_exact", figure="biases, exponential inputs, (5,3,3): <= 1e-10", goal=0.95)
+@case(group="networks", figure="biases, exponential inputs, (5,3,3): <= 1e-10", goal=0.95)
 def biases_exponential_5_3(seed: int) -> dict[str, Any]:
     return _with_biases(_either, seed, 5, 3, "exponential")
 
 
-@case(group="networks_exact", figure="biases, exponential inputs, (10,5,5): <= 1e-10", goal=0.95)
+@case(group="networks", figure="biases, exponential inputs, (10,5,5): <= 1e-10", goal=0.95)
 def biases_exponential_10_5(seed: int) -> dict[str, Any]:
     return _with_biases(_either, seed, 10, 5, "exponential")
 
 
-@case(group="networks_exact", figure="biases, uniform inputs, (10,10,10): <= 1e-10", goal=0.95)
+@case(group="networks", figure="biases, uniform inputs, (10,10,10): <= 1e-10", goal=0.95)
 def biases_uniform_10_10(seed: int) -> dict[str, Any]:
     return _with_biases(_either, seed, 10, 10, "uniform")
 
 
-@case(
-    group="networks_exact", figure="lifted system alone, exponential, (10,5,5): <= 1e-10", goal=0.8
-)
+@case(group="networks", figure="lifted system alone, exponential, (10,5,5): <= 1e-10", goal=0.8)
 def lifted_biases_exponential_10_5(seed: int) -> dict[str, Any]:
     return _with_biases(_lifted, seed, 10, 5, "exponential")
 
 
-@case(group="networks_exact", figure="lifted system alone, uniform, (10,10,10): <= 1e-10", goal=0.8)
+@case(group="networks", figure="lifted system alone, uniform, (10,10,10): <= 1e-10", goal=0.8)
 def lifted_biases_uniform_10_10(seed: int) -> dict[str, Any]:
     return _with_biases(_lifted, seed, 10, 10, "uniform")
 
 
-@case(group="networks_exact", figure="lifted system alone, uniform, (20,15,15): <= 1e-10", goal=0.8)
+@case(group="networks", figure="lifted system alone, uniform, (20,15,15): <= 1e-10", goal=0.8)
 def lifted_biases_uniform_20_15(seed: int) -> dict[str, Any]:
     return _with_biases(_lifted, seed, 20, 15, "uniform")
 
 
-@case(group="networks_exact", figure="cond(A) = 1e4, k=5, n=150: <= 1e-11", goal=0.95)
+@case(group="networks", figure="cond(A) = 1e4, k=5, n=150: <= 1e-11", goal=0.95)
 def output_condition_1e4(seed: int) -> dict[str, Any]:
     data = make_relu_network(
         150, 10, n_hidden=5, n_outputs=5, bias=False, output_condition=1e4, random_state=seed
@@ -146,7 +144,7 @@ def output_condition_1e4(seed: int) -> dict[str, Any]:
     return _recover(_lifted, data, seed, 1e-11)
 
 
-@case(group="networks_exact", figure="covariance condition 1e4, k=5, n=150: <= 1e-11", goal=0.95)
+@case(group="networks", figure="covariance condition 1e4, k=5, n=150: <= 1e-11", goal=0.95)
 def input_condition_1e4(seed: int) -> dict[str, Any]:
     data = make_relu_network(
         150, 10, n_hidden=5, n_outputs=5, bias=False, input_condition=1e4, random_state=seed
@@ -154,7 +152,7 @@ def input_condition_1e4(seed: int) -> dict[str, Any]:
     return _recover(_lifted, data, seed, 1e-11)
 
 
-@case(group="networks_exact", figure="biases and always-on units: kinked units <= 1e-11", goal=0.95)
+@case(group="networks", figure="biases and always-on units: kinked units <= 1e-11", goal=0.95)
 def always_on_units(seed: int) -> dict[str, Any]:
     X, _, truth = make_relu_network(400, 10, n_hidden=6, n_outputs=8, random_state=seed)
     (W, A), (b, c) = truth.coefs_, truth.intercepts_
