@@ -1,0 +1,245 @@
+"""Learning a dictionary by alternating codes and atoms, from any start.
+
+Model: X ~ C D with sparse rows of C; samples are rows. Two stages:
+
+* :func:`find_atoms` explores on a bounded number of samples, in their own precision: supports grow
+  (:mod:`support_growth`), stuck atoms are replaced (:mod:`replacement`), atoms follow the codes
+  (:mod:`updates`);
+* :func:`polish` takes the atoms to the optimum on all samples in float64, in blocks.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse
+
+from sklearn_nnrecover.dictionaries.encoders import (
+    THRESHOLDING,
+    CodeRule,
+    balanced_threshold,
+    least_squares_values,
+    nonnegative_least_squares,
+    padded_to_csr,
+    strongest_atoms,
+)
+from sklearn_nnrecover.dictionaries.orthogonal_matching_pursuit import (
+    orthogonal_matching_pursuit,
+)
+from sklearn_nnrecover.dictionaries.replacement import (
+    chance_coherence,
+    replace_idle_atoms,
+    split_overloaded_atoms,
+    stuck_atoms,
+)
+from sklearn_nnrecover.dictionaries.support_growth import (
+    description_length,
+    noise_correlation_square,
+    unexplained,
+)
+from sklearn_nnrecover.dictionaries.updates import (
+    code_moments,
+    gradient_update,
+    preconditioned_update,
+    tied_gradient,
+)
+from sklearn_nnrecover.linalg.steps import Step, Steps
+
+SIMPLE_ROUNDS = 3  # iterations with the cheap top-k supports before the pursuit takes over
+SPLIT_FROM = 5  # first iteration at which overloaded atoms are split
+GROW_FROM = 4  # first iteration at which supports may grow
+SETTLING = 4  # last iterations, without replacement
+RIDGE = 1e-4  # of the exploring updates: codes are still wrong
+NEGLIGIBLE = 1e-4  # share of a sample's energy that unfinished atoms may leave
+PROBE_ROWS = 2000  # samples that suffice to set a threshold or to test residuals
+
+
+class Found(NamedTuple):
+    """Result of :func:`find_atoms`.
+
+    Attributes
+    ----------
+    atoms : ndarray of shape (n_components, n_features)
+        Unit-norm atoms in the precision of the samples.
+    n_nonzero : int
+        Atoms a sample that the residuals asked for.
+    description_length : float
+        Nats per sample, for comparing starts.
+    open_share : float
+        Share of samples whose residual is more than noise.
+    n_stuck : int
+        Pairs of an idle and an overloaded atom that were left: where they are, other starts find
+        more.
+    """
+
+    atoms: np.ndarray
+    n_nonzero: int
+    description_length: float
+    open_share: float
+    n_stuck: int
+
+
+def starting_atoms(X: np.ndarray, n_components: int, rng: np.random.RandomState) -> np.ndarray:
+    """Normalised samples, and random directions where there are too few distinct ones."""
+    norms = np.linalg.norm(X, axis=1)
+    usable = np.flatnonzero(norms > 0)
+    picked = rng.permutation(usable)[:n_components]
+    D = X[picked] / norms[picked, None]
+    missing = n_components - len(D)
+    if missing:
+        extra = rng.standard_normal((missing, X.shape[1])).astype(X.dtype)
+        D = np.vstack([D, extra / np.linalg.norm(extra, axis=1, keepdims=True)])
+    return np.ascontiguousarray(D)
+
+
+def find_atoms(
+    X: np.ndarray,
+    start: np.ndarray,
+    rule: CodeRule,
+    *,
+    grow: bool,
+    first_nonzero: int = 2,
+    update: str = "preconditioned",
+    learning_rate: float = 0.5,
+    max_coherence: float | None = None,
+    max_iter: int = 60,
+) -> Steps[Found]:
+    """Explore until every atom has its place.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Samples, float32 or float64.
+    start : ndarray of shape (n_components, n_features)
+        Unit-norm atoms to start from.
+    rule : CodeRule
+        Encoder; ``n_nonzero`` bounds the supports.
+    grow : bool
+        Whether ``rule.n_nonzero`` is only a bound: supports then stop growing when residuals look
+        like noise. Else they grow up to it.
+    first_nonzero : int, default=2
+        Size of the first supports.
+    update : {"preconditioned", "gradient"}
+        Dictionary update.
+    learning_rate : float, default=.5
+        Of the gradient, in units of 1 / E[c_i^2].
+    max_coherence : float or None, default=None
+        Absolute cosine from which two atoms count as one; None takes .7, or what random atoms of
+        this dimension reach, and relaxes it as the atoms settle.
+    max_iter : int, default=60
+        Budget of iterations.
+
+    Yields
+    ------
+    Step
+        Objective: mean squared residual. Gap: its relative decrease. State: (D, n_nonzero).
+
+    Returns
+    -------
+    Found
+    """
+    n_samples, n_features = X.shape
+    D, n_components = start.astype(X.dtype), len(start)
+    sample_square = np.einsum("ij,ij->i", X, X)
+    width = min(first_nonzero, rule.n_nonzero)
+    strict = max(0.7, chance_coherence(n_components, n_features))
+    loss, quiet, threshold = np.inf, 0, 0.0
+    for iteration in range(max_iter):
+        gram = D @ D.T
+        simple = iteration < SIMPLE_ROUNDS or rule.encoder != "omp"
+        codes, residual, square, following = _code(
+            X, D, gram, rule, width, threshold, simple, update
+        )
+        quantile = noise_correlation_square(n_components, n_features - width)
+        probed = slice(len(following))
+        open_share = float(
+            np.mean(
+                unexplained(following, square[probed], sample_square[probed], quantile, NEGLIGIBLE)
+            )
+        )
+        previous, loss = loss, float(square.mean(dtype=np.float64))
+        decrease = (previous - loss) / previous if 0 < previous < np.inf else 1.0
+
+        if update == "gradient":
+            energy = np.bincount(codes.indices, weights=codes.data**2, minlength=n_components)
+            D = gradient_update(tied_gradient(X, codes, D), D, energy / n_samples, learning_rate)
+        else:
+            D = preconditioned_update(*code_moments(codes, X), D, RIDGE)
+
+        exploring = iteration < max_iter - SETTLING
+        if iteration % 2 and exploring:
+            limit = max_coherence or (strict if iteration < 2 * GROW_FROM else max(strict, 0.95))
+            usage = np.bincount(codes.indices, minlength=n_components)
+            moved = len(replace_idle_atoms(D, usage, residual, max_coherence=limit))
+            if iteration >= SPLIT_FROM:
+                moved += len(split_overloaded_atoms(D, codes, residual))
+            quiet = 0 if moved else quiet + 1
+
+        grown = False
+        if iteration >= GROW_FROM and exploring and width < rule.n_nonzero:
+            strength = np.abs(codes.data).mean(dtype=np.float64) if codes.nnz else 0.0
+            sizable = float(np.median(following)) > 0.1 * strength
+            stalled = quiet and abs(decrease) < 0.02 and open_share > 0.1
+            grown = bool(
+                not grow or (sizable and (stalled or (open_share > 0.5 and update != "gradient")))
+            )
+            width += grown
+            quiet = 0 if grown else quiet
+        if grow and iteration >= GROW_FROM:
+            threshold = float(np.sqrt(quantile * np.median(square)))
+        yield Step(loss, decrease, (D, width))
+        if quiet >= 2 and not grown and abs(decrease) < 1e-3:
+            break
+    n_stuck = min(map(len, stuck_atoms(codes, residual)))
+    length = description_length(
+        float(square.sum(dtype=np.float64)),
+        float(sample_square.sum(dtype=np.float64)),
+        codes.nnz,
+        n_samples,
+        n_features,
+        n_components,
+    )
+    return Found(D, width, length, open_share, n_stuck)
+
+
+def _code(
+    X: np.ndarray,
+    D: np.ndarray,
+    gram: np.ndarray,
+    rule: CodeRule,
+    width: int,
+    threshold: float,
+    simple: bool,
+    update: str,
+) -> tuple[sparse.csr_array, np.ndarray, np.ndarray, np.ndarray]:
+    """Codes, residuals, their squared norms, and the next correlation of (some) samples."""
+    nonnegative = rule.nonnegative
+    if not simple:
+        pursuit = orthogonal_matching_pursuit(
+            X, D, width, gram=gram, min_correlation=threshold, nonnegative=nonnegative
+        )
+        atoms, values = pursuit.atoms, pursuit.values
+        if nonnegative:
+            values = nonnegative_least_squares(X, D, gram, atoms, values)
+        codes = padded_to_csr(atoms, values, len(D))
+        residual = X - codes @ D
+        return codes, residual, np.einsum("ij,ij->i", residual, residual), pursuit.next_correlation
+    current = replace(rule, n_nonzero=width, encoder="top-k")
+    if rule.encoder in THRESHOLDING:
+        limit = balanced_threshold(X[:PROBE_ROWS], D, width / len(D), nonnegative)
+        current = replace(rule, n_nonzero=width, threshold=limit)
+        width = min(2 * width, len(D))
+    atoms, active, z = strongest_atoms(X, D, width, current)
+    if update == "gradient" and rule.encoder in THRESHOLDING:
+        values = np.where(active, z, 0)
+    else:
+        values = least_squares_values(X, D, gram, atoms, active)
+    if nonnegative:
+        values = nonnegative_least_squares(X, D, gram, atoms, values)
+    codes = padded_to_csr(atoms, values, len(D))
+    residual = X - codes @ D
+    probe = residual[:PROBE_ROWS] @ D.T
+    following = (probe if nonnegative else np.abs(probe)).max(axis=1)
+    return codes, residual, np.einsum("ij,ij->i", residual, residual), following

@@ -1,0 +1,148 @@
+"""Learning a dictionary from a stream, with accumulators that forget early batches.
+
+After batch t the sums C'C and C'X are decayed by (1 - 1/t)^2 before the new batch is added: codes
+of early, bad dictionaries fade as fast as the dictionary improves, and in the limit every batch
+counts alike, as in a fit on all of them. Without accumulators small batches lose atoms.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+
+from sklearn_nnrecover.dictionaries.alternating_minimization import find_atoms, starting_atoms
+from sklearn_nnrecover.dictionaries.dictionary_learning import (
+    Learned,
+    LearningOptions,
+    calibrate,
+)
+from sklearn_nnrecover.dictionaries.encoders import CodeRule, encode
+from sklearn_nnrecover.dictionaries.orthogonal_matching_pursuit import (
+    orthogonal_matching_pursuit,
+)
+from sklearn_nnrecover.dictionaries.polishing import Polished
+from sklearn_nnrecover.dictionaries.replacement import (
+    MIN_USERS,
+    chance_coherence,
+    replace_idle_atoms,
+    split_overloaded_atoms,
+)
+from sklearn_nnrecover.dictionaries.samples import Samples
+from sklearn_nnrecover.dictionaries.support_growth import noise_correlation_square, unexplained
+from sklearn_nnrecover.dictionaries.updates import code_moments, preconditioned_update
+from sklearn_nnrecover.linalg.steps import run_to_end
+
+RIDGE = 1e-9
+PROBE_ROWS = 500
+
+
+@dataclass
+class Stream:
+    """State of one learner.
+
+    Attributes
+    ----------
+    atoms : ndarray of shape (n_components, n_features)
+        Unit-norm atoms.
+    width : int
+        Atoms a sample so far.
+    code_gram, cross, usage : ndarrays
+        Decayed sums C'C, C'X and the samples that use each atom.
+    n_batches, n_samples : int
+        What was seen.
+    since_change : ndarray of shape (n_components,)
+        Batches since an atom was replaced: it is left in peace for a while.
+    """
+
+    atoms: np.ndarray
+    width: int
+    code_gram: np.ndarray
+    cross: np.ndarray
+    usage: np.ndarray
+    n_batches: int = 0
+    n_samples: int = 0
+    since_change: np.ndarray = field(default_factory=lambda: np.empty(0))
+
+
+def begin_stream(
+    X: np.ndarray,
+    n_components: int,
+    rule: CodeRule,
+    *,
+    grow: bool,
+    rng: np.random.RandomState,
+    start: np.ndarray | None = None,
+) -> Stream:
+    """Explore on the first batch."""
+    start = starting_atoms(X, n_components, rng) if start is None else start
+    found = run_to_end(find_atoms(X, start, rule, grow=grow, max_iter=30))
+    shape = found.atoms.shape
+    return Stream(
+        found.atoms.astype(np.float64),
+        found.n_nonzero,
+        np.zeros((n_components, n_components)),
+        np.zeros(shape),
+        np.zeros(n_components),
+        since_change=np.full(n_components, np.inf),
+    )
+
+
+def continue_stream(stream: Stream, X: np.ndarray, rule: CodeRule, *, grow: bool) -> float:
+    """Learn from one more batch, in place; return its mean squared residual."""
+    n_components, n_features = stream.atoms.shape
+    stream.n_batches += 1
+    stream.n_samples += len(X)
+    current = replace(rule, n_nonzero=stream.width, encoder="omp", threshold=0.0)
+    codes = encode(X, stream.atoms, current)
+    residual = X - codes @ stream.atoms
+    loss = float(np.einsum("ij,ij->", residual, residual)) / len(X)
+
+    decay = (1 - 1 / stream.n_batches) ** 2
+    code_gram, cross = code_moments(codes, X)
+    stream.code_gram = decay * stream.code_gram + code_gram
+    stream.cross = decay * stream.cross + cross
+    stream.usage = decay * stream.usage + np.bincount(codes.indices, minlength=n_components)
+    stream.atoms = preconditioned_update(stream.code_gram, stream.cross, stream.atoms, RIDGE)
+    stream.since_change += 1
+
+    if stream.n_batches % 2 == 0 and np.median(stream.usage) >= MIN_USERS:
+        limit = max(0.95, chance_coherence(n_components, n_features))
+        young = stream.since_change < 6
+        usage = np.where(young, np.maximum(stream.usage, np.median(stream.usage)), stream.usage)
+        changed = replace_idle_atoms(stream.atoms, usage, residual, max_coherence=limit)
+        if len(X) * stream.width >= 2 * MIN_USERS * n_components and not young.any():
+            split = split_overloaded_atoms(stream.atoms, codes, residual)
+            changed = np.concatenate([changed, split])
+        changed = np.unique(changed).astype(np.intp)
+        stream.code_gram[changed] = 0
+        stream.code_gram[:, changed] = 0
+        stream.cross[changed] = 0
+        stream.usage[changed] = 0
+        stream.since_change[changed] = 0
+    if grow and stream.width < rule.n_nonzero and stream.n_batches % 2:
+        probe = X[:PROBE_ROWS]
+        pursuit = orthogonal_matching_pursuit(
+            probe, stream.atoms, stream.width, nonnegative=rule.nonnegative
+        )
+        quantile = noise_correlation_square(n_components, n_features - stream.width)
+        open_share = unexplained(
+            pursuit.next_correlation,
+            pursuit.residual_square,
+            np.einsum("ij,ij->i", probe, probe),
+            quantile,
+        ).mean()
+        sizable = np.median(pursuit.next_correlation) > 0.1 * np.abs(pursuit.values).mean()
+        stream.width += int(open_share > 0.5 and sizable)
+    return loss
+
+
+def stream_as_learned(
+    stream: Stream, samples: Samples, options: LearningOptions, rng: np.random.RandomState
+) -> Learned:
+    """Calibrate the encoder on the latest batch and view the stream as a learned dictionary."""
+    rule = replace(options.rule, n_nonzero=stream.width)
+    fixed = options._replace(rule=rule)
+    rule, noise_variance = calibrate(samples, stream.atoms, rule, fixed, rng)
+    polished = Polished(stream.atoms, stream.code_gram, stream.usage, np.empty(0), 0, 0.0)
+    return Learned(polished, rule, noise_variance)

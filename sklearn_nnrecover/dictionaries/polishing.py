@@ -1,0 +1,245 @@
+"""Taking atoms to the least-squares optimum on all samples, in float64 and in blocks.
+
+With right supports, alternating least squares is a linear iteration whose rate is about the share
+of dimensions that the codes absorb, n_nonzero / n_features: a few passes reach rounding. Samples
+with a wrong support would spoil it, so samples whose residual exceeds ``TRIM`` times the median are
+left out of the update, unless that would take half of its users from an atom: then it is the
+atom that is wrong.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from scipy import sparse, stats
+
+from sklearn_nnrecover.dictionaries.encoders import (
+    CodeRule,
+    encode,
+    least_squares_values,
+    nonnegative_least_squares,
+    padded_to_csr,
+)
+from sklearn_nnrecover.dictionaries.samples import Samples
+from sklearn_nnrecover.dictionaries.updates import preconditioned_update
+from sklearn_nnrecover.linalg.steps import Step, Steps
+
+TRIM = 20.0  # residual norms in units of their median
+INNER_PASSES = 25  # passes with fixed supports between two encodings
+ENOUGH = 0.02  # of an atom's standard error: closer to the optimum than that is pointless
+
+
+class Polished(NamedTuple):
+    """Result of :func:`polish`; sums leave out the trimmed samples.
+
+    Attributes
+    ----------
+    atoms : ndarray of shape (n_components, n_features)
+        Unit-norm atoms, float64.
+    code_gram : ndarray of shape (n_components, n_components)
+        C'C.
+    usage : ndarray of shape (n_components,)
+        Samples that use each atom.
+    residual_square : ndarray of shape (n_samples,)
+        Squared residual norms of all samples.
+    n_trimmed : int
+        Samples left out.
+    gap : float
+        Largest last movement of an atom.
+    """
+
+    atoms: np.ndarray
+    code_gram: np.ndarray
+    usage: np.ndarray
+    residual_square: np.ndarray
+    n_trimmed: int
+    gap: float
+
+
+class _Sums(NamedTuple):
+    code_gram: np.ndarray
+    cross: np.ndarray
+    usage: np.ndarray
+    residual_square: np.ndarray
+
+
+def polish(
+    samples: Samples,
+    D: np.ndarray,
+    rule: CodeRule,
+    *,
+    tol: float,
+    max_passes: int = 10,
+) -> Steps[Polished]:
+    """Alternate codes on all samples and preconditioned updates until the atoms stand still.
+
+    Parameters
+    ----------
+    samples : Samples
+        Read block by block, anew in each pass: memory stays at one block and the supports.
+    D : ndarray of shape (n_components, n_features)
+        Unit-norm atoms to start from.
+    rule : CodeRule
+        Encoder, "top-k" or "omp" for unbiased values; others give supports whose values are refit.
+    tol : float
+        Movement of an atom (they have norm 1) at which the iteration has converged; with noise it
+        ends earlier, at a small part of the atoms' standard errors.
+    max_passes : int, default=10
+        Budget of encodings of all samples.
+
+    Yields
+    ------
+    Step
+        One after each encoding. Objective: mean squared residual; gap: largest movement of an atom.
+
+    Returns
+    -------
+    Polished
+    """
+    D = np.ascontiguousarray(D, dtype=np.float64)
+    n_samples, n_features = samples.shape
+    slices = samples.slices(8 * (len(D) + (3 + 2 * rule.n_nonzero) * n_features))
+    refit_first = rule.encoder not in ("omp", "top-k")
+    kept = np.ones(n_samples, dtype=bool)
+    supports: dict[int, tuple[np.ndarray, np.ndarray]] = {}
+    for _ in range(max_passes):
+        gram, sums, changed = D @ D.T, _empty_sums(D, n_samples), 0
+        for index, here in enumerate(slices):
+            X = samples.read(here)
+            codes = encode(X, D, rule, gram=gram)
+            padded = _padded(codes)
+            changed += _changed_rows(supports.get(index), padded)
+            supports[index] = padded
+            if refit_first:
+                codes = _refit(X, D, gram, padded, rule.nonnegative)
+            _accumulate(sums, here, X, codes, D, kept)
+        rule = replace(rule, search_above=doubtful_residual(sums.residual_square, rule, samples))
+        kept = _trusted(sums.residual_square, slices, supports, len(D))
+        enough = _standstill(sums, tol)
+        D, gap = _move(D, sums)
+        for _ in range(INNER_PASSES):
+            if gap <= enough:
+                break
+            gram, sums = D @ D.T, _empty_sums(D, n_samples)
+            for index, here in enumerate(slices):
+                X = samples.read(here)
+                codes = _refit(X, D, gram, supports[index], rule.nonnegative)
+                _accumulate(sums, here, X, codes, D, kept)
+            enough = _standstill(sums, tol)
+            previous = gap
+            D, gap = _move(D, sums)
+            if gap > 0.9 * previous and previous < 1e-2:
+                break  # at rounding, or too slow to be worth more passes with these supports
+        yield Step(float(sums.residual_square.mean()), gap, D)
+        if changed <= 1e-3 * n_samples and gap <= max(enough, 1e-13):
+            break
+    return Polished(
+        D,
+        sums.code_gram,
+        sums.usage,
+        sums.residual_square,
+        int(np.count_nonzero(~kept)),
+        gap,
+    )
+
+
+def doubtful_residual(residual_square: np.ndarray, rule: CodeRule, samples: Samples) -> float:
+    """Squared residual that a right support exceeds in one sample of a thousand.
+
+    The scale of the noise is taken from the median sample.
+    """
+    freedom = max(samples.shape[1] - rule.n_nonzero, 1)
+    factor = stats.chi2.isf(1e-3, freedom) / stats.chi2.median(freedom)
+    return float(factor * np.median(residual_square))
+
+
+def _trusted(
+    residual_square: np.ndarray,
+    slices: list[slice],
+    supports: dict[int, tuple],
+    n_components: int,
+) -> np.ndarray:
+    """Samples to update from: those of small residual, and the users of an atom that has few."""
+    kept = residual_square <= TRIM**2 * np.median(residual_square)
+    if kept.all():
+        return kept
+    usage, lost = np.zeros(n_components), np.zeros(n_components)
+    for here, (atoms, active) in zip(slices, supports.values(), strict=True):
+        usage += np.bincount(atoms[active], minlength=n_components)
+        away = active & ~kept[here, None]
+        lost += np.bincount(atoms[away], minlength=n_components)
+    wrong = lost > 0.5 * usage
+    for here, (atoms, active) in zip(slices, supports.values(), strict=True):
+        kept[here] |= np.any(active & wrong[atoms], axis=1)
+    return kept
+
+
+def _empty_sums(D: np.ndarray, n_samples: int) -> _Sums:
+    n_components, n_features = D.shape
+    return _Sums(
+        np.zeros((n_components, n_components)),
+        np.zeros((n_components, n_features)),
+        np.zeros(n_components),
+        np.empty(n_samples),
+    )
+
+
+def _accumulate(
+    sums: _Sums,
+    here: slice,
+    X: np.ndarray,
+    codes: sparse.csr_array,
+    D: np.ndarray,
+    kept: np.ndarray,
+) -> None:
+    residual = X - codes @ D
+    square = np.einsum("ij,ij->i", residual, residual)
+    sums.residual_square[here] = square
+    if not kept[here].all():
+        codes, X = codes[kept[here]], X[kept[here]]
+    transposed = codes.T
+    sums.code_gram[:] += (transposed @ codes).toarray()
+    sums.cross[:] += transposed @ X
+    sums.usage[:] += np.bincount(codes.indices, minlength=len(D))
+
+
+def _move(D: np.ndarray, sums: _Sums) -> tuple[np.ndarray, float]:
+    moved = preconditioned_update(sums.code_gram, sums.cross, D, 1e-15)
+    return moved, float(np.max(np.linalg.norm(moved - D, axis=1)))
+
+
+def _standstill(sums: _Sums, tol: float) -> float:
+    """Movement below which further passes cannot matter."""
+    energy, middle = np.diagonal(sums.code_gram), np.median(sums.residual_square)
+    typical = np.median(energy[energy > 0]) if np.any(energy > 0) else 1.0
+    return max(tol, ENOUGH * float(np.sqrt(middle / typical)))
+
+
+def _padded(codes: sparse.csr_array) -> tuple[np.ndarray, np.ndarray]:
+    """Supports as a padded array and the mask of its entries."""
+    counts = np.diff(codes.indptr)
+    width = max(int(counts.max(initial=1)), 1)
+    active = np.arange(width) < counts[:, None]
+    atoms = np.zeros((codes.shape[0], width), dtype=np.int32)
+    atoms[active] = codes.indices
+    return atoms, active
+
+
+def _changed_rows(old: tuple | None, new: tuple) -> int:
+    if old is None:
+        return len(new[0])
+    if old[0].shape != new[0].shape:
+        return len(new[0])
+    return int(np.count_nonzero(np.any((old[0] != new[0]) | (old[1] != new[1]), axis=1)))
+
+
+def _refit(
+    X: np.ndarray, D: np.ndarray, gram: np.ndarray, padded: tuple, nonnegative: bool
+) -> sparse.csr_array:
+    atoms, active = padded
+    values = least_squares_values(X, D, gram, atoms, active)
+    if nonnegative:
+        values = nonnegative_least_squares(X, D, gram, atoms, values)
+    return padded_to_csr(atoms, values, len(D))

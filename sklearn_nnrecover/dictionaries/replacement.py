@@ -1,0 +1,145 @@
+"""Replacing atoms that cannot be right: duplicates, unused ones, and one in place of two.
+
+Alternating minimisation gets stuck in dictionaries where two atoms share one true atom, or one
+atom sits between two true ones while another is idle. These moves leave such points; which start
+was used then hardly matters.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+from scipy import sparse, stats
+
+MIN_USERS = 8  # samples of an atom before its residuals say anything about its shape
+
+
+def chance_coherence(n_components: int, n_features: int, level: float = 0.01) -> float:
+    """Cosine that the closest pair of random atoms exceeds with probability ``level`` at most."""
+    if n_features < 2:
+        return 1.0
+    pairs = max(n_components * (n_components - 1) / 2, 1.0)
+    return float(np.sqrt(stats.beta.isf(level / pairs, 0.5, (n_features - 1) / 2)))
+
+
+def replace_idle_atoms(
+    D: np.ndarray,
+    usage: np.ndarray,
+    residual: np.ndarray,
+    *,
+    max_coherence: float,
+    min_usage: float = 0.15,
+) -> np.ndarray:
+    """Replace duplicates and unused atoms by the largest normalised residuals, in place.
+
+    Parameters
+    ----------
+    D : ndarray of shape (n_components, n_features)
+        Unit-norm atoms, changed in place.
+    usage : ndarray of shape (n_components,)
+        Samples that use each atom.
+    residual : ndarray of shape (n_samples, n_features)
+        Residuals of the samples.
+    max_coherence : float
+        Of a pair with larger absolute cosine the less used atom goes.
+    min_usage : float, default=0.15
+        Atoms used less than this fraction of the median go.
+
+    Returns
+    -------
+    ndarray of int
+        Atoms replaced.
+    """
+    idle = usage < max(min_usage * np.median(usage), 1)
+    first, second = np.nonzero(np.triu(np.abs(D @ D.T), 1) > max_coherence)
+    for i, j in zip(first, second, strict=True):
+        if not (idle[i] or idle[j]):
+            idle[i if usage[i] < usage[j] else j] = True
+    square = np.einsum("ij,ij->i", residual, residual)
+    idle = np.flatnonzero(idle)[: np.count_nonzero(square)]
+    if not len(idle):
+        return idle
+    rows = np.argpartition(-square, len(idle) - 1)[: len(idle)]
+    rows = rows[np.argsort(-square[rows], kind="stable")]
+    D[idle] = residual[rows] / np.sqrt(square[rows])[:, None]
+    return idle
+
+
+def stuck_atoms(
+    codes: sparse.csr_array,
+    residual: np.ndarray,
+    max_weakness: float = 0.5,
+    min_excess: float = 5.0,
+) -> tuple[np.ndarray, np.ndarray]:
+    """Atoms with too little to do, weakest first, and atoms with too much, worst first.
+
+    Parameters are those of :func:`split_overloaded_atoms`.
+    """
+    n_components = codes.shape[1]
+    usage = np.bincount(codes.indices, minlength=n_components)
+    energy = np.bincount(codes.indices, weights=codes.data**2, minlength=n_components)
+    square = np.einsum("ij,ij->i", residual, residual)
+    load = np.bincount(
+        codes.indices, weights=np.repeat(square, np.diff(codes.indptr)), minlength=n_components
+    ) / np.maximum(usage, 1)
+    middle = np.median(load)
+    spread = 1.4826 * np.median(np.abs(load - middle))
+    weak = energy < max_weakness * np.median(energy)
+    overloaded = load > middle + max(min_excess * spread, 0.02 * middle)
+    overloaded &= (usage >= MIN_USERS) & ~weak
+    givers = np.flatnonzero(weak)[np.argsort(energy[weak], kind="stable")]
+    takers = np.flatnonzero(overloaded)[np.argsort(-load[overloaded], kind="stable")]
+    return givers, takers
+
+
+def split_overloaded_atoms(
+    D: np.ndarray,
+    codes: sparse.csr_array,
+    residual: np.ndarray,
+    *,
+    max_weakness: float = 0.5,
+    min_excess: float = 5.0,
+) -> np.ndarray:
+    """Give atoms of little energy to those that stand for two, in place.
+
+    An atom between two true ones leaves residuals along their difference with its users: far more
+    energy than other atoms' users have. It is split by the sign of the users' main residual
+    direction into the means of the two groups; the second half replaces an atom whose codes carry
+    less than ``max_weakness`` of the median energy.
+
+    Parameters
+    ----------
+    D : ndarray of shape (n_components, n_features)
+        Unit-norm atoms, changed in place.
+    codes : csr_array of shape (n_samples, n_components)
+        Codes.
+    residual : ndarray of shape (n_samples, n_features)
+        ``X - codes @ D``.
+    max_weakness : float, default=0.5
+        Energy, relative to the median atom, below which an atom may be given away.
+    min_excess : float, default=5.0
+        Mean squared residual of an atom's users, in robust deviations above the median atom, from
+        which it is split.
+
+    Returns
+    -------
+    ndarray of int
+        Atoms changed.
+    """
+    givers, takers = stuck_atoms(codes, residual, max_weakness, min_excess)
+    columns = codes.tocsc()
+    changed: list[int] = []
+    for giver, taker in zip(givers, takers, strict=False):
+        entries = slice(columns.indptr[taker], columns.indptr[taker + 1])
+        users, values = columns.indices[entries], columns.data[entries]
+        own = residual[users] * np.sign(values)[:, None]
+        direction = np.linalg.svd(own, full_matrices=False)[2][0]
+        side = own @ direction > 0
+        if min(side.sum(), (~side).sum()) < 3:
+            continue
+        parts = own + np.abs(values)[:, None] * D[taker]
+        halves = np.stack([parts[side].sum(axis=0), parts[~side].sum(axis=0)])
+        norms = np.linalg.norm(halves, axis=1)
+        if np.all(norms > 0):
+            D[[taker, giver]] = halves / norms[:, None]
+            changed += [taker, giver]
+    return np.array(changed, dtype=np.intp)

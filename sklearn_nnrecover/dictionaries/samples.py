@@ -1,0 +1,56 @@
+"""Reading samples in blocks, whatever holds them: an array, a memory map or a sparse matrix."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from scipy import sparse
+
+from sklearn_nnrecover.linalg.blocks import row_blocks
+
+BLOCK_MEBIBYTES = 32  # temporary arrays of one block; more would only leave the cache earlier
+
+
+class Samples:
+    """Rows of X minus a mean, dense, in the precision asked for.
+
+    Parameters
+    ----------
+    X : ndarray, memory map or CSR of shape (n_samples, n_features)
+        Samples; never written to, never copied as a whole.
+    mean : ndarray of shape (n_features,) or None
+        Subtracted from every row that is read.
+    rows : ndarray of int or None
+        Only these rows, in this order.
+    """
+
+    def __init__(
+        self, X: Any, mean: np.ndarray | None = None, rows: np.ndarray | None = None
+    ) -> None:
+        self.X, self.mean, self.rows = X, mean, rows
+        self.shape = (X.shape[0] if rows is None else len(rows), X.shape[1])
+
+    def __len__(self) -> int:
+        return self.shape[0]
+
+    def read(self, here: slice | np.ndarray, dtype: Any = np.float64) -> np.ndarray:
+        """Return the rows ``here`` as a new C-ordered array."""
+        block = self.X[here if self.rows is None else self.rows[here]]
+        block = block.toarray() if sparse.issparse(block) else block
+        if self.mean is None:
+            return np.ascontiguousarray(block, dtype=dtype)
+        return np.ascontiguousarray(block - self.mean, dtype=dtype)
+
+    def subset(self, rows: np.ndarray) -> Samples:
+        """Some of the rows, still unread."""
+        return Samples(self.X, self.mean, rows if self.rows is None else self.rows[rows])
+
+    def slices(self, bytes_per_row: float) -> list[slice]:
+        """Slices of rows whose temporary arrays fit a block."""
+        return list(row_blocks(len(self), bytes_per_row, BLOCK_MEBIBYTES))
+
+
+def feature_mean(X: Any) -> np.ndarray:
+    """Mean of every column in float64."""
+    return np.asarray(X.mean(axis=0, dtype=np.float64)).ravel()
