@@ -87,9 +87,9 @@ def test_pool_gram_knows_losses_of_subsets(rng):
     gram = PoolGram(separable, pool)
     for subset in ([0, 1, 2], [3, 4], [6]):
         expected = separable.project(pool[:, subset]).loss
-        assert gram.loss(subset) == pytest.approx(expected, rel=1e-6)
+        assert gram.loss(subset) == pytest.approx(expected, rel=1e-4)
     rest = gram.falls([3, 4])
-    assert gram.loss([3, 4]) - gram.loss([3, 4, 0]) == pytest.approx(rest[0], rel=1e-5)
+    assert gram.loss([3, 4]) - gram.loss([3, 4, 0]) == pytest.approx(rest[0], rel=1e-3)
 
 
 def test_selection_finds_the_true_units_in_a_pool(rng):
