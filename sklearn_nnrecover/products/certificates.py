@@ -387,16 +387,9 @@ def certificate_conditions(
         (
             "gauge_dimension",
             certificate.gauge_dimension,
-            len(certificate.sizes) - 1,
-            certificate.extra_gauge_dimension == 0,
-            "only whole layers can be rescaled",
-        ),
-        (
-            "jacobian_rank",
-            certificate.jacobian_rank if rank_known else None,
-            n_expected,
+            certificate.n_parameters - certificate.jacobian_rank if rank_known else None,
             certificate.jacobian_rank == n_expected,
-            "near generic parameters nothing but rescalings is free",
+            "rescalings are all that the Jacobian leaves free at generic parameters",
         ),
     ]
 

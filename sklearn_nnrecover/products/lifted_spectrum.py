@@ -24,6 +24,7 @@ from .lifting import LiftingOperator, merge_equal_rows, qr_triangle
 
 ALL_SINGULAR_VALUES = 1000
 GRAM_RESOLUTION = 1e-7
+SMALLEST_RATIO = 1e-12
 LANCZOS_RESTARTS = 30
 
 
@@ -99,7 +100,7 @@ def matrix_spectrum(
     singles, blocks = independent_blocks(matrix)
     spectra = [_block_spectrum(block, max_columns, rng) for block in blocks]
     sigma_max = max([float(singles.max(initial=0.0)), *(s.sigma_max for s in spectra)])
-    resolution = max(matrix.shape) * np.finfo(float).eps
+    resolution = _resolution(matrix.shape)
     if any(s.kernel_dimension is None for s in spectra):
         return LiftedSpectrum(None, np.nan, sigma_max, resolution, "Lanczos")
     zeros = int(np.sum(singles <= resolution * sigma_max))
@@ -111,6 +112,11 @@ def matrix_spectrum(
         max([resolution, *(s.resolution for s in spectra)]),
         max([s.method for s in spectra], default="decomposition"),
     )
+
+
+def _resolution(shape: tuple[int, int]) -> float:
+    """Relative size below which a singular value is zero: no parameter survives the division."""
+    return max(SMALLEST_RATIO, min(max(shape), 10000) * float(np.finfo(float).eps))
 
 
 def independent_blocks(matrix: Any) -> tuple[np.ndarray, Iterator[Any]]:
@@ -161,7 +167,7 @@ def _block_spectrum(block: Any, max_columns: int, rng: np.random.RandomState) ->
         tall = block if n_rows >= n_columns else block.T
         triangle = tall if tall.shape[0] == tall.shape[1] else qr_triangle(tall)
     order = len(triangle)
-    eps = max(n_rows, n_columns) * np.finfo(float).eps
+    eps = _resolution(block.shape)
     beyond = n_columns - order
     if order <= ALL_SINGULAR_VALUES:
         singular = scipy.linalg.svdvals(triangle)
@@ -278,5 +284,5 @@ def kernel_basis(operator: LiftingOperator, *, max_columns: int = 4096) -> np.nd
     if len(matrix) > n_columns:
         matrix = qr_triangle(matrix)
     _, singular, right = np.linalg.svd(matrix, full_matrices=True)
-    rank = int(np.sum(singular > max(operator.shape) * np.finfo(float).eps * singular[0]))
+    rank = int(np.sum(singular > _resolution(operator.shape) * singular[0]))
     return right[rank:].T

@@ -42,7 +42,7 @@ AGREEMENT = 1e-6
 AGREEING_STARTS = 3
 LEVEL = 0.001
 NOISE_FITS = 6
-NOISE_ITERATIONS = 50
+NOISE_ITERATIONS = 30
 LARGEST_GAUGE_PROBLEM = 3000
 
 
@@ -323,7 +323,7 @@ def _fit_to_noise(
     residual = choose_residual(structures, X, operator)
     _, theta = next(starts(residual, operator, X, rng))
     theta = _best_scale(residual, structures, theta, X)
-    ending = run_to_end(levenberg_marquardt(residual, theta, max_iter=NOISE_ITERATIONS, tol=1e-3))
+    ending = run_to_end(levenberg_marquardt(residual, theta, max_iter=NOISE_ITERATIONS, tol=1e-2))
     return float(np.sqrt(ending.objective))
 
 

@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Protocol
 
 import numpy as np
+import scipy.linalg
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, lsmr
 
@@ -30,6 +31,8 @@ COMPRESSION_FLOPS = 4e9
 ITERATIONS_PAID = 20
 JACOBIAN_FLOPS = 2e10
 NULL_SINGULAR_VALUE = 1e-11
+DECOMPOSED_PARAMETERS = 100
+LEAST_DAMPING = 1e-12
 LSMR_ITERATIONS = 500
 
 
@@ -70,8 +73,18 @@ def damped_solver(jacobian: np.ndarray, residual: np.ndarray) -> Stepper:
     """Steps for any damping from one singular value decomposition.
 
     Null directions of the Jacobian (the gauge) are left out, so that the step stays finite as the
-    damping vanishes.
+    damping vanishes. Many parameters get a Cholesky factorisation for each damping instead, and a
+    least damping in place of the cut.
     """
+    if jacobian.shape[1] > DECOMPOSED_PARAMETERS:
+        gram, gradient = jacobian.T @ jacobian, jacobian.T @ residual
+        least = LEAST_DAMPING * float(np.trace(gram)) / len(gram)
+
+        def cholesky_step(mu: float) -> np.ndarray:
+            damped = gram + max(mu, least) * np.eye(len(gram))
+            return -scipy.linalg.solve(damped, gradient, assume_a="pos", check_finite=False)
+
+        return cholesky_step
     left, singular, right = np.linalg.svd(jacobian, full_matrices=False)
     kept = singular > NULL_SINGULAR_VALUE * singular[0]
     singular, right = singular[kept], right[kept]

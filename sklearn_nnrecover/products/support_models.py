@@ -129,7 +129,7 @@ def pairwise_spectrum(
     if len(dense) > dense.shape[1]:
         dense = qr_triangle(dense)
     _, singular, right = np.linalg.svd(dense, full_matrices=False)
-    row_space = right[singular > max(operator.shape) * np.finfo(float).eps * singular[0]]
+    row_space = right[singular > 1e-12 * singular[0]]
     on_paths = []
     for model in models:
         inside = np.ones(len(operator.paths), dtype=bool)

@@ -155,7 +155,7 @@ def test_kernel_basis(rng):
 
 def test_memory_is_estimated_first(rng):
     structures = [Basis(rng.standard_normal((60, 8, 8))) for _ in range(6)]
-    with pytest.raises(MemoryError, match="60 x 60 x 60 x 60 x 60 x 60 .* MiB"):
+    with pytest.raises(MemoryError, match=r"60 x 60 x 60 x 60 x 60 x 60 .* MiB"):
         lifting_operator(structures)
     with pytest.raises(MemoryError, match=r"structures\[1\]"):
         lifting_operator([Diagonal(300), Convolution(300, 300)], explicit=True, max_bytes=1e5)

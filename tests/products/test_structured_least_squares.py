@@ -177,7 +177,7 @@ def test_jacobian_in_blocks_of_rows(seed):
 
     rng = np.random.RandomState(seed)
     structures = gaussian(rng, 3, 4, 15)
-    X, truth = make_structured_product(structures, random_state=seed)
+    X, _ = make_structured_product(structures, random_state=seed)
     theta = rng.standard_normal(12)
     model = FactorResidual(structures, X)
     whole = model.linearise(theta)(0.01)
