@@ -27,6 +27,7 @@ from sklearn_nnrecover.dictionaries.updates import preconditioned_update
 from sklearn_nnrecover.linalg.steps import Step, Steps
 
 TRIM = 20.0  # residual norms in units of their median
+WRONG_TRIM = 4.0  # the same among the users of an atom that is still wrong
 INNER_PASSES = 25  # passes with fixed supports between two encodings
 ENOUGH = 0.02  # of an atom's standard error: closer to the optimum than that is pointless
 
@@ -161,18 +162,23 @@ def _trusted(
     supports: dict[int, tuple],
     n_components: int,
 ) -> np.ndarray:
-    """Samples to update from: those of small residual, and the users of an atom that has few."""
+    """Samples to update from: those of small residual.
+
+    Where that takes half of its users from an atom, the atom is wrong and they are needed: its
+    limit is then a multiple of the median of its own users.
+    """
     kept = residual_square <= TRIM**2 * np.median(residual_square)
     if kept.all():
         return kept
     usage, lost = np.zeros(n_components), np.zeros(n_components)
     for here, (atoms, active) in zip(slices, supports.values(), strict=True):
         usage += np.bincount(atoms[active], minlength=n_components)
-        away = active & ~kept[here, None]
-        lost += np.bincount(atoms[away], minlength=n_components)
-    wrong = lost > 0.5 * usage
-    for here, (atoms, active) in zip(slices, supports.values(), strict=True):
-        kept[here] |= np.any(active & wrong[atoms], axis=1)
+        lost += np.bincount(atoms[active & ~kept[here, None]], minlength=n_components)
+    for wrong in np.flatnonzero(lost > 0.5 * usage):
+        users = np.concatenate(
+            [np.any(active & (atoms == wrong), axis=1) for atoms, active in supports.values()]
+        )
+        kept |= users & (residual_square <= WRONG_TRIM**2 * np.median(residual_square[users]))
     return kept
 
 

@@ -1,0 +1,409 @@
+"""Dictionaries: recovery from any start, the noise floor, supports, streams, time beside peers."""
+
+from __future__ import annotations
+
+import tempfile
+import time
+import warnings
+from pathlib import Path
+
+import numpy as np
+from sklearn.cluster import KMeans
+from sklearn.datasets import load_sample_image
+from sklearn.decomposition import MiniBatchDictionaryLearning
+from sklearn.feature_extraction.image import extract_patches_2d
+from sklearn.linear_model import orthogonal_mp_gram
+
+from benchmarks.registry import case
+from sklearn_nnrecover.datasets import make_sparse_codes, make_spherical_mixture
+from sklearn_nnrecover.dictionaries import TiedAutoencoder
+from sklearn_nnrecover.dictionaries.alternating_minimization import find_atoms, starting_atoms
+from sklearn_nnrecover.dictionaries.dictionary_learning import explored_rows
+from sklearn_nnrecover.dictionaries.encoders import CodeRule, encode
+from sklearn_nnrecover.dictionaries.orthogonal_matching_pursuit import (
+    orthogonal_matching_pursuit,
+)
+from sklearn_nnrecover.metrics import match_components
+
+SIZES = {"n64": (8000, 64, 128, 4), "n128": (15000, 128, 256, 5), "n256": (20000, 256, 512, 8)}
+MEAN_SQUARE = 13 / 12  # of a code uniform on [.5, 1.5]
+
+
+def share_found(D: np.ndarray, truth: np.ndarray) -> float:
+    """Share of true atoms matched with a cosine above .99."""
+    return float(np.mean(np.abs(match_components(D, truth).cosine) > 0.99))
+
+
+def errors(D: np.ndarray, truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Distances of unit-norm atoms to the truth, and the signed assignment."""
+    match = match_components(D, truth)
+    sign = np.sign(match.cosine)
+    return np.linalg.norm(D[match.permutation] * sign[:, None] - truth, axis=1), sign
+
+
+def right_supports(codes: np.ndarray, D: np.ndarray, truth: object) -> float:
+    """Share of samples whose support and signs are all right."""
+    match = match_components(D, truth.components_)
+    matched = np.sign(codes[:, match.permutation]) * np.sign(match.cosine)
+    return float(np.mean(np.all(matched == np.sign(truth.codes.toarray()), axis=1)))
+
+
+def recovery(seed: int, size: str, nonnegative: bool, noise: float) -> dict:
+    n_samples, n, m, k = SIZES[size]
+    X, truth = make_sparse_codes(
+        n_samples,
+        n,
+        n_components=m,
+        n_nonzero=k,
+        nonnegative=nonnegative,
+        noise=noise,
+        random_state=seed,
+    )
+    model = "nonnegative" if nonnegative else "sparse"
+    start = time.process_time()
+    autoencoder = TiedAutoencoder(m, model=model, random_state=seed + 1000).fit(X)
+    seconds = time.process_time() - start
+    D = autoencoder.components_
+    distance, _ = errors(D, truth.components_)
+    found = share_found(D, truth.components_)
+    supports = right_supports(autoencoder.transform(X), D, truth)
+    oracle_rule = CodeRule("omp", k, nonnegative=nonnegative)
+    oracle = encode(X, truth.components_, oracle_rule).toarray()
+    oracle_supports = right_supports(oracle, truth.components_, truth)
+    floor = noise * np.sqrt(n * m / (n_samples * k * MEAN_SQUARE))
+    if noise:
+        accurate = distance.mean() <= 1.1 * floor
+        honest = autoencoder.report_.status == "approximate"
+    else:
+        accurate = np.median(distance) <= (1e-9 if n == 64 else 1e-11)
+        honest = autoencoder.report_.status == "exact"
+    return {
+        "found": found,
+        "median_error": float(np.median(distance)),
+        "error_over_floor": float(distance.mean() / floor) if noise else 0.0,
+        "right_supports": supports,
+        "oracle_supports": oracle_supports,
+        "n_nonzero": int(autoencoder.n_nonzero_coefs_),
+        "status": autoencoder.report_.status,
+        "seconds": seconds,
+        "success": bool(
+            found == 1 and accurate and honest and supports >= min(0.999, oracle_supports)
+        ),
+    }
+
+
+FIGURE = (
+    "every atom, nothing but n_components given, in >= 95 % of seeds; error <= 1.1 noise floors "
+    "(noise .05) or at rounding; supports >= .999 or the oracle's; honest status"
+)
+
+
+@case(group="dictionaries", figure=FIGURE, goal=0.95)
+def signed_n64(seed: int) -> dict:
+    return recovery(seed, "n64", False, 0.0)
+
+
+@case(group="dictionaries", figure=FIGURE, goal=0.95)
+def signed_n64_noisy(seed: int) -> dict:
+    return recovery(seed, "n64", False, 0.05)
+
+
+@case(group="dictionaries", figure=FIGURE, goal=0.95)
+def nonnegative_n64(seed: int) -> dict:
+    return recovery(seed, "n64", True, 0.0)
+
+
+@case(group="dictionaries", figure=FIGURE, goal=0.95)
+def nonnegative_n64_noisy(seed: int) -> dict:
+    return recovery(seed, "n64", True, 0.05)
+
+
+@case(group="dictionaries", figure=FIGURE, goal=0.95)
+def signed_n128(seed: int) -> dict:
+    return recovery(seed, "n128", False, 0.0)
+
+
+@case(group="dictionaries", figure=FIGURE, goal=0.95)
+def nonnegative_n128_noisy(seed: int) -> dict:
+    return recovery(seed, "n128", True, 0.05)
+
+
+@case(group="dictionaries", figure=FIGURE, goal=0.95)
+def signed_n256_noisy(seed: int) -> dict:
+    return recovery(seed, "n256", False, 0.05)
+
+
+@case(group="dictionaries", figure=FIGURE, goal=0.95)
+def nonnegative_n256(seed: int) -> dict:
+    return recovery(seed, "n256", True, 0.0)
+
+
+def seconds_to(X: np.ndarray, truth: np.ndarray, share: float, seed: int) -> float:
+    """CPU seconds of exploring until this share of atoms is found; inf if it never is."""
+    m = len(truth)
+    rng = np.random.RandomState(seed + 1000)
+    used = 0.0
+    start = time.process_time()
+    Y = X[rng.permutation(len(X))[: explored_rows(len(X), m, X.shape[1])]].astype(np.float32)
+    rule = CodeRule("omp", X.shape[1] // 4)
+    for step in find_atoms(Y, starting_atoms(Y, m, rng), rule, grow=True):
+        used += time.process_time() - start
+        if share_found(step.state[0].astype(np.float64), truth) >= share:
+            return used
+        start = time.process_time()
+    return float("inf")
+
+
+def time_to(seed: int, size: str, limit: float) -> dict:
+    n_samples, n, m, k = SIZES[size]
+    X, truth = make_sparse_codes(
+        n_samples, n, n_components=m, n_nonzero=k, noise=0.05, random_state=seed
+    )
+    seconds = seconds_to(X, truth.components_, 0.99, seed)
+    return {"seconds": seconds, "success": seconds <= limit}
+
+
+@case(group="dictionaries", figure=".99 of the atoms within .3 s on one core", goal=0.95)
+def seconds_to_99_n64(seed: int) -> dict:
+    return time_to(seed, "n64", 0.3)
+
+
+@case(group="dictionaries", figure=".99 of the atoms within 3.5 s on one core", goal=0.95)
+def seconds_to_99_n256(seed: int) -> dict:
+    return time_to(seed, "n256", 3.5)
+
+
+@case(
+    group="dictionaries",
+    figure=">= 5 x faster than MiniBatchDictionaryLearning (best alpha) to .9 of the atoms",
+)
+def against_minibatch_n64(seed: int) -> dict:
+    n_samples, n, m, k = SIZES["n64"]
+    X, truth = make_sparse_codes(
+        n_samples, n, n_components=m, n_nonzero=k, noise=0.05, random_state=seed
+    )
+    ours = seconds_to(X, truth.components_, 0.9, seed)
+    peer = MiniBatchDictionaryLearning(
+        m, alpha=0.5, batch_size=256, fit_algorithm="cd", random_state=seed
+    )
+    used, best = 0.0, 0.0
+    rng = np.random.RandomState(seed + 1000)
+    while used < 60 * ours and best < 0.9:
+        for rows in np.array_split(rng.permutation(n_samples), n_samples // 256):
+            start = time.process_time()
+            peer.partial_fit(X[rows])
+            used += time.process_time() - start
+        best = max(best, share_found(peer.components_, truth.components_))
+    theirs = used if best >= 0.9 else float("inf")
+    return {
+        "seconds": ours,
+        "minibatch_seconds": theirs,
+        "minibatch_found": best,
+        "ratio": theirs / ours,
+        "success": theirs >= 5 * ours,
+    }
+
+
+@case(group="dictionaries", figure="every mean at noise .1, m = 50")
+def mixture_50(seed: int) -> dict:
+    X, y, truth = make_spherical_mixture(5000, 50, n_components=50, noise=0.1, random_state=seed)
+    start = time.process_time()
+    autoencoder = TiedAutoencoder(50, model="mixture", random_state=seed + 1000).fit(X)
+    seconds = time.process_time() - start
+    distance = mean_errors(autoencoder.components_, truth.components_)
+    kmeans = KMeans(50, n_init=1, random_state=seed + 1000).fit(X)
+    counts = np.bincount(y, minlength=50)
+    return {
+        "largest_error": float(distance.max()),
+        "error_over_floor": float(np.mean(distance / (0.1 * np.sqrt(50 / counts)))),
+        "kmeans_largest_error": float(
+            mean_errors(kmeans.cluster_centers_, truth.components_).max()
+        ),
+        "status": autoencoder.report_.status,
+        "seconds": seconds,
+        "success": bool(distance.max() < 0.3),
+    }
+
+
+@case(group="dictionaries", figure="every mean at noise .3 where KMeans needs ten starts")
+def mixture_noisy(seed: int) -> dict:
+    X, _, truth = make_spherical_mixture(5000, 50, n_components=10, noise=0.3, random_state=seed)
+    autoencoder = TiedAutoencoder(10, model="mixture", random_state=seed + 1000).fit(X)
+    distance = mean_errors(autoencoder.components_, truth.components_)
+    return {
+        "largest_error": float(distance.max()),
+        "status": autoencoder.report_.status,
+        "success": bool(distance.max() < 0.3),
+    }
+
+
+def mean_errors(means: np.ndarray, truth: np.ndarray) -> np.ndarray:
+    match = match_components(means, truth, signed=False)
+    return np.linalg.norm(means[match.permutation] - truth, axis=1)
+
+
+@case(group="dictionaries", figure="stream: every atom after 12k samples, error falling after")
+def stream_n64(seed: int) -> dict:
+    _, n, m, k = SIZES["n64"]
+    X, truth = make_sparse_codes(
+        100_000, n, n_components=m, n_nonzero=k, noise=0.05, random_state=seed
+    )
+    autoencoder = TiedAutoencoder(m, random_state=seed + 1000)
+    early, seconds = 0.0, 0.0
+    for first in range(0, len(X), 1000):
+        start = time.process_time()
+        autoencoder.partial_fit(X[first : first + 1000])
+        seconds += time.process_time() - start
+        if first + 1000 == 12_000:
+            early = share_found(autoencoder.components_, truth.components_)
+    distance, _ = errors(autoencoder.components_, truth.components_)
+    floor = 0.05 * np.sqrt(n * m / (len(X) * k * MEAN_SQUARE))
+    return {
+        "found_12k": early,
+        "error": float(distance.mean()),
+        "error_over_floor": float(distance.mean() / floor),
+        "status": autoencoder.report_.status,
+        "seconds": seconds,
+        "success": bool(early == 1 and distance.mean() < 1.2 * floor),
+    }
+
+
+def china_patches() -> np.ndarray:
+    image = load_sample_image("china.jpg").mean(axis=2) / 255
+    patches = extract_patches_2d(image, (8, 8), max_patches=20_000, random_state=0).reshape(-1, 64)
+    return patches - patches.mean(axis=1, keepdims=True)
+
+
+def patches(seed: int, k: int) -> dict:
+    import spams
+
+    X = china_patches()
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        autoencoder = TiedAutoencoder(
+            128, n_nonzero_coefs=k, stability=False, max_coherence=0.98, random_state=seed + 1000
+        )
+        start = time.process_time()
+        autoencoder.fit(X)
+        seconds = time.process_time() - start
+    energy = np.sum(X * X)
+    ours = np.sum((X - autoencoder.inverse_transform(autoencoder.transform(X))) ** 2) / energy
+    F = np.asfortranarray(X.T)
+    start = time.process_time()
+    W = spams.trainDL(
+        F, K=128, mode=3, lambda1=k, iter=1000, numThreads=1, batchsize=512, verbose=False
+    )
+    peer_seconds = time.process_time() - start
+    C = spams.omp(F, W, L=k, eps=0.0, numThreads=1)
+    theirs = np.sum((F - W @ C) ** 2) / energy
+    return {
+        "error": float(ours),
+        "spams_error": float(theirs),
+        "ratio": float(ours / theirs),
+        "seconds": seconds,
+        "spams_seconds": peer_seconds,
+        "success": bool(ours <= 1.01 * theirs),
+    }
+
+
+@case(group="dictionaries", figure="china patches: within 1 % of spams at k=5", requires=("spams",))
+def china_k5(seed: int) -> dict:
+    return patches(seed, 5)
+
+
+@case(
+    group="dictionaries", figure="china patches: within 1 % of spams at k=10", requires=("spams",)
+)
+def china_k10(seed: int) -> dict:
+    return patches(seed, 10)
+
+
+def pursuit_times(seed: int, n_samples: int, n: int, m: int, k: int) -> dict:
+    import spams
+
+    X, truth = make_sparse_codes(
+        n_samples, n, n_components=m, n_nonzero=k, noise=0.1, random_state=seed
+    )
+    D = truth.components_
+    gram = D @ D.T
+    F, W = np.asfortranarray(X.T), np.asfortranarray(D.T)
+    ours, theirs = [], []
+    for _ in range(3):
+        start = time.process_time()
+        pursuit = orthogonal_matching_pursuit(X, D, k, gram=gram)
+        ours.append(time.process_time() - start)
+        start = time.process_time()
+        C = spams.omp(F, W, L=k, eps=0.0, numThreads=1)
+        theirs.append(time.process_time() - start)
+    few = 2000
+    start = time.process_time()
+    orthogonal_mp_gram(gram, D @ X[:few].T, n_nonzero_coefs=k)
+    sklearn_seconds = (time.process_time() - start) * n_samples / few
+    peer = np.sort(np.argsort(-np.abs(C.toarray()[:, :few]), axis=0)[:k], axis=0).T
+    same = np.mean(np.all(peer == np.sort(pursuit.atoms[:few], axis=1), axis=1))
+    return {
+        "seconds": min(ours),
+        "spams_seconds": min(theirs),
+        "ratio": min(ours) / min(theirs),
+        "sklearn_seconds": sklearn_seconds,
+        "same_supports": float(same),
+        "success": min(ours) <= 1.3 * min(theirs),
+    }
+
+
+@case(
+    group="dictionaries",
+    figure="1e5 x 256 on 1024 atoms, k = 8, within 1.3 x of spams.omp on one thread",
+    requires=("spams",),
+)
+def pursuit_256_1024_8(seed: int) -> dict:
+    return pursuit_times(seed, 100_000, 256, 1024, 8)
+
+
+@case(
+    group="dictionaries",
+    figure="1e5 x 64 on 128 atoms, k = 4, within 1.3 x of spams.omp on one thread",
+    requires=("spams",),
+)
+def pursuit_64_128_4(seed: int) -> dict:
+    return pursuit_times(seed, 100_000, 64, 128, 4)
+
+
+@case(group="dictionaries", figure="1e6 rows of 64 features from a memory map within 2 GB")
+def memory_map(seed: int) -> dict:
+    import subprocess
+    import sys
+
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "X.npy"
+        X = np.lib.format.open_memmap(path, mode="w+", dtype=np.float64, shape=(10**6, 64))
+        atoms = make_sparse_codes(2, 64, n_components=128, random_state=seed)[1].components_
+        rng = np.random.RandomState(seed + 1000)
+        for first in range(0, len(X), 10**5):
+            codes = make_sparse_codes(10**5, 2, n_components=128, n_nonzero=4, random_state=rng)
+            X[first : first + 10**5] = codes[1].codes @ atoms
+            X[first : first + 10**5] += 0.05 * rng.standard_normal((10**5, 64))
+        X.flush()
+        code = (
+            "import resource, sys, time, numpy as np\n"
+            "from sklearn_nnrecover.dictionaries import TiedAutoencoder\n"
+            f"X = np.load({str(path)!r}, mmap_mode='r')\n"
+            "start = time.process_time()\n"
+            f"a = TiedAutoencoder(128, random_state={seed}).fit(X)\n"
+            "print(time.process_time() - start, a.report_.status,\n"
+            "      resource.getrusage(resource.RUSAGE_SELF).ru_maxrss)\n"
+            "np.save(sys.argv[1], a.components_)\n"
+        )
+        result = Path(folder) / "D.npy"
+        done = subprocess.run(
+            [sys.executable, "-c", code, str(result)], capture_output=True, text=True, check=True
+        )
+        seconds, status, kilobytes = done.stdout.split()
+        found = share_found(np.load(result), atoms)
+    return {
+        "gigabytes": int(kilobytes) / 2**20,
+        "found": found,
+        "status": status,
+        "seconds": float(seconds),
+        "success": int(kilobytes) < 2 * 2**20 and found == 1,
+    }

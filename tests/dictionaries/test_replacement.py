@@ -1,0 +1,85 @@
+"""Stuck dictionaries are left; healthy ones are not touched."""
+
+import numpy as np
+import pytest
+
+from sklearn_nnrecover.datasets import make_sparse_codes
+from sklearn_nnrecover.dictionaries.encoders import CodeRule, encode
+from sklearn_nnrecover.dictionaries.replacement import (
+    chance_coherence,
+    replace_idle_atoms,
+    split_overloaded_atoms,
+    stuck_atoms,
+)
+
+
+@pytest.fixture
+def problem(rng):
+    return make_sparse_codes(4000, 40, n_components=60, n_nonzero=3, noise=0.05, random_state=rng)
+
+
+def coded(X, D):
+    codes = encode(X, D, CodeRule("omp", 3))
+    return codes, X - codes @ D
+
+
+def test_true_atoms_are_left_alone(problem):
+    X, truth = problem
+    D = truth.components_.copy()
+    codes, residual = coded(X, D)
+    usage = np.bincount(codes.indices, minlength=60)
+    assert not len(replace_idle_atoms(D, usage, residual, max_coherence=0.9))
+    assert not len(split_overloaded_atoms(D, codes, residual))
+    np.testing.assert_array_equal(D, truth.components_)
+
+
+def test_duplicates_and_unused_atoms_go(problem):
+    X, truth = problem
+    D = truth.components_.copy()
+    D[4] = D[9] + 0.01
+    D[4] /= np.linalg.norm(D[4])
+    codes, residual = coded(X, D)
+    usage = np.bincount(codes.indices, minlength=60)
+    usage[20] = 0
+    replaced = replace_idle_atoms(D, usage, residual, max_coherence=0.9)
+    assert 20 in replaced
+    assert len(set(replaced) & {4, 9}) == 1
+    np.testing.assert_allclose(np.linalg.norm(D[replaced], axis=1), 1)
+
+
+def test_an_atom_in_place_of_two_is_split(problem, rng):
+    X, truth = problem
+    D = truth.components_.copy()
+    D[0] = D[0] + D[1]
+    D[0] /= np.linalg.norm(D[0])
+    D[1] = rng.standard_normal(40)
+    D[1] /= np.linalg.norm(D[1])
+    codes, residual = coded(X, D)
+    givers, takers = stuck_atoms(codes, residual)
+    assert 1 in givers
+    assert 0 in takers
+    changed = split_overloaded_atoms(D, codes, residual)
+    assert {0, 1} <= set(changed)
+    cosine = np.abs(D[:2] @ truth.components_[:2].T)
+    assert max(cosine[0, 0] + cosine[1, 1], cosine[0, 1] + cosine[1, 0]) > 1.8
+
+
+def test_nothing_to_take_from(problem):
+    _, truth = problem
+    D = truth.components_.copy()
+    usage = np.zeros(60)
+    assert not len(replace_idle_atoms(D, usage, np.zeros((5, 40)), max_coherence=0.9))
+
+
+@pytest.mark.parametrize(("m", "n"), [(10, 5), (100, 64)])
+def test_chance_coherence_bounds_random_atoms(rng, m, n):
+    limit = chance_coherence(m, n, level=0.01)
+    worst = []
+    for _ in range(200):
+        D = rng.standard_normal((m, n))
+        D /= np.linalg.norm(D, axis=1, keepdims=True)
+        gram = np.abs(D @ D.T) - np.eye(m)
+        worst.append(gram.max())
+    # Binomial(200, .01) exceeds 12 with probability 3e-7.
+    assert np.sum(np.array(worst) > limit) <= 12
+    assert np.max(worst) > 0.5 * limit
