@@ -25,16 +25,16 @@ from .hidden_complex import find_hidden_complex, realify
 from .natural_order import known_order_butterfly
 from .rank_one_splits import find_split
 
-TOLERANCES = (1e-7, 1e-3, 0.2)
-"""Ladder of agreement: exact data first, then rounded, then noisy."""
+NOISE_LADDER = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1)
+"""Standard deviations that are assumed in turn, relative to the root mean square entry."""
 
 DEFAULT_BUDGET = 20_000
-"""Blocks looked at, over all rungs of the ladder."""
+"""Blocks looked at, over all rungs of the noise ladder."""
 
 WORTHWHILE = 0.75
 """A chain with more than this share of A's non-zeros is no fast transform."""
 
-ENTRYWISE_ZERO = 1e-14
+ENTRYWISE_ZERO = 1e-13
 """Entries below this fraction of the largest are rounding, not structure."""
 
 
@@ -81,10 +81,13 @@ class _OutOfBudget(Exception):
 
 
 class _Search:
-    """Splits blocks at one tolerance, counting them."""
+    """Splits blocks at one assumed noise level, counting them."""
 
-    def __init__(self, tol: float, rng: np.random.RandomState, budget: int) -> None:
-        self.tol = tol
+    def __init__(
+        self, noise: float, rng: np.random.RandomState, budget: int, *, exact: bool
+    ) -> None:
+        self.noise = noise
+        self.exact = exact
         self.rng = rng
         self.left = budget
 
@@ -96,7 +99,8 @@ class _Search:
     def summands(self, block: _Block) -> list[_Block]:
         """Split a direct sum into its blocks."""
         A = block.matrix
-        filled = np.abs(A) > max(ENTRYWISE_ZERO, 1e-3 * self.tol) * np.abs(A).max(initial=0.0)
+        exact = ENTRYWISE_ZERO * np.abs(A).max(initial=0.0)
+        filled = np.abs(A) > (exact if self.exact else 5.0 * self.noise)
         if filled.all():
             return [block]
         graph = sp.block_array([[None, sp.csr_array(filled)], [sp.csr_array(filled.T), None]])
@@ -106,10 +110,10 @@ class _Search:
         row_labels, column_labels = labels[: len(A)], labels[len(A) :]
         parts = []
         for label in range(n_parts):
-            rows, columns = (
-                np.flatnonzero(row_labels == label),
-                np.flatnonzero(column_labels == label),
-            )
+            rows = np.flatnonzero(row_labels == label)
+            columns = np.flatnonzero(column_labels == label)
+            if not len(rows) or not len(columns):
+                continue  # a row or column of zeros: no factor needs to reach it
             parts.append(_Block(A[np.ix_(rows, columns)], block.rows[rows], block.columns[columns]))
         return parts
 
@@ -152,10 +156,10 @@ class _Search:
     ) -> None:
         self.spend()
         A = block.matrix
-        by_rows = find_split(A, self.tol, self.rng)
+        by_rows = find_split(A, self.noise, self.rng)
         by_columns = None
         if by_rows is None or by_rows.cost > 0.7:
-            by_columns = find_split(np.ascontiguousarray(A.T), self.tol, self.rng)
+            by_columns = find_split(np.ascontiguousarray(A.T), self.noise, self.rng)
         if by_rows is not None and (by_columns is None or by_rows.cost <= by_columns.cost):
             inner = left.allocate(by_rows.left.shape[1])
             entries = sp.coo_array(by_rows.left)
@@ -183,7 +187,7 @@ class _Search:
         dense = [sp.csr_array(np.where(np.abs(A) > ENTRYWISE_ZERO * np.abs(A).max(), A, 0.0))]
         if np.iscomplexobj(A):
             return dense
-        hidden = find_hidden_complex(A, self.tol, self.rng)
+        hidden = find_hidden_complex(A, self.noise, self.rng)
         if hidden is None:
             return dense
         chain = [realify(factor) for factor in self.chain(hidden.matrix)]
@@ -257,13 +261,14 @@ def _relative_error(A: np.ndarray, chain: list[sp.csr_array]) -> float:
 def _search(
     A: np.ndarray, tol: float, permuted: bool, rng: np.random.RandomState, budget: int
 ) -> tuple[list[sp.csr_array] | None, float]:
-    """Climb the ladder of tolerances; also return the best relative error that was met."""
+    """Climb the ladder of noise levels; also return the best relative error that was met."""
     dense = np.count_nonzero(np.abs(A) > ENTRYWISE_ZERO * np.abs(A).max())
     best = 1.0
-    for rung in TOLERANCES:
-        chain = known_order_butterfly(A, min(rung, tol))
+    rms = float(np.sqrt(np.mean(np.abs(A) ** 2)))
+    for rung in NOISE_LADDER:
+        chain = known_order_butterfly(A, min(2 * rung, tol))
         if chain is None and permuted:
-            search = _Search(rung, rng, budget)
+            search = _Search(rung * rms, rng, budget, exact=rung == NOISE_LADDER[0])
             try:
                 chain = search.chain(A)
             except _OutOfBudget:

@@ -46,7 +46,7 @@ def realify(F: sp.csr_array) -> sp.csr_array:
     return result
 
 
-def _quadrature_pairs(A: np.ndarray, tol: float, rng: np.random.RandomState) -> np.ndarray | None:
+def _quadrature_pairs(A: np.ndarray, noise: float, rng: np.random.RandomState) -> np.ndarray | None:
     """Pair the columns of A (unit rows) whose squares sum to a constant; (n_pairs, 2) or None."""
     n_rows, n_columns = A.shape
     squares = A**2 * n_columns - 1.0
@@ -55,13 +55,14 @@ def _quadrature_pairs(A: np.ndarray, tol: float, rng: np.random.RandomState) -> 
     order = np.argsort(np.abs(hashes), kind="stable")
     first, second = order[0::2], order[1::2]
     defect = np.abs(squares[:, first] + squares[:, second]).max(axis=0)
-    if defect.max() > max(10 * tol, 1e-9):
+    # A noisy entry a + e has square a^2 + 2 a e, and n a^2 is of order one.
+    if defect.max() > max(20 * noise, 1e-9):
         return None
     return np.sort(np.column_stack([first, second]), axis=1)
 
 
 def find_hidden_complex(
-    A: np.ndarray, tol: float, rng: np.random.RandomState
+    A: np.ndarray, noise: float, rng: np.random.RandomState
 ) -> HiddenComplex | None:
     """Read a real matrix as a unimodular complex matrix of half the size.
 
@@ -69,8 +70,8 @@ def find_hidden_complex(
     ----------
     A : ndarray of shape (n, n)
         Real, n even.
-    tol : float
-        Relative agreement.
+    noise : float
+        Standard deviation of the entries of A.
     rng : RandomState
 
     Returns
@@ -84,8 +85,9 @@ def find_hidden_complex(
     if norms.min() <= 0:
         return None
     unit = A / norms[:, None]
-    columns = _quadrature_pairs(unit, tol, rng)
-    rows = None if columns is None else _quadrature_pairs(unit.T, tol, rng)
+    relative = noise * np.sqrt(n) / float(norms.min())
+    columns = _quadrature_pairs(unit, relative, rng)
+    rows = None if columns is None else _quadrature_pairs(unit.T, relative, rng)
     if columns is None or rows is None:
         return None
     signs = np.ones(n // 2)
@@ -95,7 +97,7 @@ def find_hidden_complex(
     Z = Z.real + 1j * signs * Z.imag
     first, second = Z[rows[:, 0]], Z[rows[:, 1]]
     turn = np.sum(second * first.conj(), axis=1) / np.sum(np.abs(first) ** 2, axis=1)
-    if np.abs(second - turn[:, None] * first).max() > max(10 * tol, 1e-9) * np.abs(Z).max():
+    if np.abs(second - turn[:, None] * first).max() > max(10 * relative, 1e-9) * np.abs(Z).max():
         return None
     k = np.arange(n // 2)
     # Row r of the pair reads (Re tz, -Im tz) = Re t (Re z, -Im z) - Im t (Im z, Re z).

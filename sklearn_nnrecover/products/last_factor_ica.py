@@ -40,6 +40,12 @@ SWEEPS_PER_ROUND = 150
 
 CONVERGED = 1e-6
 
+NOISE_MULTIPLE = 6.0
+"""Entries above this multiple of the noise belong to the support."""
+
+MAX_REFINEMENTS = 8
+"""Estimates of one row: the separation's, then the projections on the supports so far."""
+
 MEMBERSHIP_TOL = 1e-9
 """A support carries a vector when its squared singular value is within this of one."""
 
@@ -117,7 +123,7 @@ def vectors_on_supports(
     basis : ndarray of shape (rank, n_columns)
         Orthonormal basis of the row space.
     max_weight : int
-        Largest support tried.
+        Heaviest vector accepted.
 
     Returns
     -------
@@ -125,27 +131,30 @@ def vectors_on_supports(
         Row gauge; estimates whose support carries no vector, or more than one, are left out.
     """
     rank, n_columns = basis.shape
-    magnitude = np.abs(estimates)
-    # Most entries of a sparse source are zero, so the median magnitude measures the noise.
-    noise = np.median(magnitude, axis=1) / 0.6745
     found = []
-    for row, level in zip(magnitude, noise, strict=True):
-        for threshold in (0.5 * row.max(), 6.0 * level, 4.0 * level):
-            support = np.flatnonzero(row > threshold)
+    for estimate in estimates:
+        vector = estimate
+        for _ in range(MAX_REFINEMENTS):
+            magnitude = np.abs(vector)
+            # Most entries of a sparse source are zero, so the median magnitude measures the noise.
+            noise = max(np.median(magnitude) / 0.6745, 1e-9 * magnitude.max())
+            support = np.flatnonzero(magnitude > NOISE_MULTIPLE * noise)
             if not 0 < len(support) <= max_weight:
-                continue
+                break
             part = basis[:, support]
             small = part if len(support) > rank else part.T
             values, vectors = np.linalg.eigh(small @ small.T)
-            carries = 1.0 - values[-1] < MEMBERSHIP_TOL
-            alone = len(values) == 1 or 1.0 - values[-2] > ISOLATION_GAP
-            if carries and alone:
-                vector = np.zeros(n_columns)
-                top = vectors[:, -1]
-                vector[support] = top @ part if len(support) > rank else top
-                vector[np.abs(vector) < 1e-7 * np.abs(vector).max()] = 0.0
-                found.append(sp.csr_array(vector[None]))
+            top = vectors[:, -1]
+            coordinates = top if len(support) > rank else part @ top
+            if 1.0 - values[-1] < MEMBERSHIP_TOL:
+                if len(values) == 1 or 1.0 - values[-2] > ISOLATION_GAP:
+                    vector = np.zeros(n_columns)
+                    vector[support] = coordinates @ part
+                    vector[np.abs(vector) < 1e-7 * np.abs(vector).max()] = 0.0
+                    found.append(sp.csr_array(vector[None]))
                 break
+            # Nearest vector of the row space to that support: small entries come out of the noise.
+            vector = coordinates @ basis
     if not found:
         return sp.csr_array((0, n_columns))
     return row_gauge(sp.csr_array(sp.vstack(found)))[0]

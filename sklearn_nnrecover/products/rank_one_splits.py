@@ -25,8 +25,9 @@ N_PARTNERS = 6
 SKETCH_SIZE = 48
 """Width of the random projection in which rows are compared."""
 
-HEAVY = 0.3
-"""Entries above this fraction of the root mean square of the reference row give trusted ratios."""
+HEAVY = (0.3, 0.01)
+"""Entries above this fraction of the root mean square of the reference row give trusted ratios;
+the second value is for rows with a whole class of small entries."""
 
 BISECTING_ANGLE = np.exp(1.2345j)
 """Direction in the plane on which complex ratios are sorted: none that structure prefers."""
@@ -53,7 +54,7 @@ class Split(NamedTuple):
 
 
 def _ratio_classes(
-    A: np.ndarray, reference: int, tol: float
+    A: np.ndarray, reference: int, fraction: float, noise: float
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Sort the ratios of all rows to the reference and count their distinct values.
 
@@ -61,41 +62,44 @@ def _ratio_classes(
     ``(n_rows, n_heavy - 1)``, and the number of distinct values (all, where they are not sharp).
     """
     magnitude = np.abs(A[reference])
-    heavy = np.flatnonzero(magnitude > HEAVY * np.sqrt(np.mean(magnitude**2)))
+    heavy = np.flatnonzero(magnitude > fraction * np.sqrt(np.mean(magnitude**2)))
     ratio = A[:, heavy] / A[reference, heavy]
+    error = noise * (1.0 + np.abs(ratio)) / magnitude[heavy]
     if np.iscomplexobj(ratio):
         ratio = (ratio * BISECTING_ANGLE).real
     order = np.argsort(ratio, axis=1, kind="stable")
     gaps = np.diff(np.take_along_axis(ratio, order, axis=1), axis=1)
-    size = np.abs(ratio)
-    scale = np.median(size, axis=1, keepdims=True) + 1e-3 * size.max(axis=1, keepdims=True)
-    boundaries = gaps > tol * scale
+    error = np.take_along_axis(error, order, axis=1)
+    boundaries = gaps > 3.0 * (error[:, 1:] + error[:, :-1])
     counts = 1 + boundaries.sum(axis=1)
-    # Values are sharp: the spread inside the classes is a few times the tolerance, no more.
+    # Values are sharp: the spread inside the classes is that of the noise, no more.
     spread = np.where(boundaries, 0.0, gaps).sum(axis=1)
-    counts[spread > 3 * tol * scale[:, 0] * counts] = len(heavy)
+    counts[spread > 8.0 * error.max(axis=1) * counts] = len(heavy)
     return heavy, order, boundaries, counts
 
 
 def _row_groups(
-    A: np.ndarray, classes: list[np.ndarray], tol: float, rng: np.random.RandomState
+    A: np.ndarray, classes: list[np.ndarray], noise: float, rng: np.random.RandomState
 ) -> np.ndarray:
     """Label the rows that are proportional on every class; labels run from 0."""
     n_rows = len(A)
-    norms = np.linalg.norm(A, axis=1)
-    mismatch = np.zeros((n_rows, n_rows))
+    mismatch = np.full((n_rows, n_rows), -np.inf)
     for columns in classes:
         part = A[:, columns]
+        norm = np.linalg.norm(part, axis=1)
+        floor = noise * np.sqrt(len(columns))
+        empty = norm <= 3.0 * floor
+        # Squared angle that noise alone opens between a row and its clean direction.
+        opening = np.where(empty, 0.0, floor / np.where(empty, 1.0, norm)) ** 2
         if len(columns) > SKETCH_SIZE:
             part = part @ rng.normal(size=(len(columns), SKETCH_SIZE))
-        length = np.linalg.norm(part, axis=1)
-        empty = np.linalg.norm(A[:, columns], axis=1) <= max(tol, 1e-12) * norms
-        part = part / np.where(empty, 1.0, length)[:, None]
+        part = part / np.where(empty, 1.0, np.linalg.norm(part, axis=1))[:, None]
         sine = 1.0 - np.minimum(np.abs(part @ part.conj().T) ** 2, 1.0)
-        sine[empty] = 0.0
-        sine[:, empty] = 0.0
+        sine -= 4.0 * (opening[:, None] + opening)
+        sine[empty] = -1.0
+        sine[:, empty] = -1.0
         np.maximum(mismatch, sine, out=mismatch)
-    first = np.argmax(mismatch <= max(tol**2, 1e-12), axis=1)
+    first = np.argmax(mismatch <= 1e-12, axis=1)
     return np.unique(first[first], return_inverse=True)[1]
 
 
@@ -121,14 +125,14 @@ def _split_by(
     A: np.ndarray,
     heavy: np.ndarray,
     labels_heavy: np.ndarray,
-    tol: float,
+    noise: float,
     rng: np.random.RandomState,
 ) -> Split | None:
     """Complete a proposal of column classes to a split, or reject it."""
     n_rows, n_columns = A.shape
     n_classes = int(labels_heavy.max()) + 1
     classes = [heavy[labels_heavy == c] for c in range(n_classes)]
-    labels = _row_groups(A, classes, tol, rng)
+    labels = _row_groups(A, classes, noise, rng)
     n_groups = int(labels.max()) + 1
     entries = n_rows * n_classes + n_groups * n_columns
     if n_groups == n_rows or entries > A.size:
@@ -155,7 +159,7 @@ def _split_by(
         lost += float(np.sum(np.abs(part - left[:, None] * child[labels]) ** 2))
         values.append(left)
         children.append(child)
-    if lost > max(tol, 1e-13) ** 2 * float(np.sum(np.abs(A) ** 2)):
+    if lost > 4.0 * noise**2 * A.size:
         return None
     left_factor = sp.csr_array(
         (
@@ -171,15 +175,16 @@ def _split_by(
     return Split(left_factor, classes, children, entries / A.size)
 
 
-def find_split(A: np.ndarray, tol: float, rng: np.random.RandomState) -> Split | None:
+def find_split(A: np.ndarray, noise: float, rng: np.random.RandomState) -> Split | None:
     """Find column classes and row groups with rank-one blocks, rows and columns in any order.
 
     Parameters
     ----------
     A : ndarray of shape (n_rows, n_columns)
         Real or complex, without zero rows.
-    tol : float
-        Relative agreement of ratios, directions and blocks.
+    noise : float
+        Positive standard deviation of the entries of A about a matrix that has a split. The left
+        vectors have norm one, so the children's entries are as noisy as A's.
     rng : RandomState
 
     Returns
@@ -189,21 +194,35 @@ def find_split(A: np.ndarray, tol: float, rng: np.random.RandomState) -> Split |
     """
     if min(A.shape) < 3:
         return None
-    magnitude = np.abs(A)
-    n_heavy = np.sum(magnitude > HEAVY * np.sqrt(np.mean(magnitude**2, axis=1))[:, None], axis=1)
-    for reference in np.argsort(-n_heavy, kind="stable")[:N_REFERENCES]:
-        heavy, order, boundaries, counts = _ratio_classes(A, int(reference), tol)
-        partners = np.flatnonzero((counts > 1) & (2 * counts <= len(heavy)))
-        if not len(partners):
-            continue
-        # Equal sizes first: the boundary of two classes sits in the middle, and so on.
-        position = np.arange(1, boundaries.shape[1] + 1)
-        middle = np.abs((boundaries[partners] @ position) / (counts[partners] - 1) - len(heavy) / 2)
-        ranked = partners[np.lexsort((middle, counts[partners]))][:N_PARTNERS]
-        for partner in ranked:
-            labels = np.empty(len(heavy), dtype=int)
-            labels[order[partner]] = np.r_[0, np.cumsum(boundaries[partner])]
-            split = _split_by(A, heavy, labels, tol, rng)
+    size = np.abs(A) / np.sqrt(np.mean(np.abs(A) ** 2, axis=1))[:, None]
+    tried: tuple[int, int] | None = None
+    for fraction in HEAVY:
+        n_heavy = np.sum(size > fraction, axis=1)
+        for reference in np.argsort(-n_heavy, kind="stable")[:N_REFERENCES]:
+            if tried == (reference, n_heavy[reference]):
+                continue
+            tried = (int(reference), int(n_heavy[reference]))
+            split = _split_with_reference(A, int(reference), fraction, noise, rng)
             if split is not None:
                 return split
+    return None
+
+
+def _split_with_reference(
+    A: np.ndarray, reference: int, fraction: float, noise: float, rng: np.random.RandomState
+) -> Split | None:
+    """Try the partners of one reference row, fewest distinct ratios first."""
+    heavy, order, boundaries, counts = _ratio_classes(A, reference, fraction, noise)
+    partners = np.flatnonzero((counts > 1) & (2 * counts <= len(heavy) + 1))
+    if not len(partners):
+        return None
+    # Equal sizes first: the boundary of two classes sits in the middle, and so on.
+    position = np.arange(1, boundaries.shape[1] + 1)
+    middle = np.abs((boundaries[partners] @ position) / (counts[partners] - 1) - len(heavy) / 2)
+    for partner in partners[np.lexsort((middle, counts[partners]))][:N_PARTNERS]:
+        labels = np.empty(len(heavy), dtype=int)
+        labels[order[partner]] = np.r_[0, np.cumsum(boundaries[partner])]
+        split = _split_by(A, heavy, labels, noise, rng)
+        if split is not None:
+            return split
     return None

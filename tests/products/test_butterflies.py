@@ -125,6 +125,21 @@ def test_random_butterfly_in_natural_order_is_read_off_without_search(rng):
         factorize_butterfly(A[rng.permutation(n)], permuted=False)
 
 
+@pytest.mark.parametrize("noise", [0.0, 1e-4])
+def test_scrambled_random_butterfly_with_small_entries(noise, rng):
+    n, depth = 32, 5
+    supports = [
+        np.kron(np.eye(2**k), np.kron(np.ones((2, 2)), np.eye(n >> (k + 1)))) for k in range(depth)
+    ]
+    # Magnitudes from 1/2 to 2: ratios to small entries are the noisiest.
+    entries = [rng.choice([-1, 1], (n, n)) * rng.uniform(0.5, 2, (n, n)) for _ in range(depth)]
+    A = scrambled(reduce(np.matmul, [s * e for s, e in zip(supports, entries, strict=True)]), rng)
+    noisy = A + noise * np.sqrt(np.mean(A**2)) * rng.normal(size=A.shape)
+    factors = factorize_butterfly(noisy, tol=max(8 * noise, 1e-9))
+    assert relative_error(noisy, factors) <= max(2 * noise, 1e-10)
+    assert n_nonzero(factors) <= 0.75 * A.size
+
+
 def test_direct_sum_of_two_transforms(rng):
     A = np.zeros((40, 40))
     A[:32, :32] = hadamard(32)

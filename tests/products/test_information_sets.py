@@ -1,0 +1,183 @@
+import itertools
+
+import numpy as np
+import pytest
+import scipy.sparse as sp
+from numpy.testing import assert_allclose, assert_array_equal
+
+from sklearn_nnrecover.linalg.steps import run_to_end
+from sklearn_nnrecover.products.factor_gauge import row_gauge
+from sklearn_nnrecover.products.information_sets import information_set_factor, sparsest_basis
+from sklearn_nnrecover.products.lightest_bases import distinct_vectors, lightest_independent
+from sklearn_nnrecover.products.minimum_weight import list_light_vectors
+from sklearn_nnrecover.products.systematic_bases import (
+    row_space,
+    sparse_combinations,
+    systematic_basis,
+)
+
+
+def sparse_rows(n_rows, n_columns, weight, rng, *, integer=True):
+    """Rows with exactly ``weight`` non-zeros, +-1 or real, in the row gauge."""
+    support = np.argsort(rng.random_sample((n_rows, n_columns)), axis=1)[:, :weight]
+    values = rng.choice([-1.0, 1.0], size=support.shape)
+    if not integer:
+        values *= rng.uniform(1, 3, size=support.shape)
+    F = np.zeros((n_rows, n_columns))
+    np.put_along_axis(F, support, values, axis=1)
+    return row_gauge(sp.csr_array(F))[0]
+
+
+def n_recovered(found, planted):
+    """Rows of ``planted`` that are rows of ``found``; both in the row gauge."""
+    found, planted = found.toarray(), planted.toarray()
+    distance = np.abs(found[:, None] - planted[None]).max(axis=2)
+    return int(np.sum(distance.min(axis=0) < 1e-8))
+
+
+def test_systematic_basis_spans_the_row_space_with_an_identity_on_the_pivots(rng):
+    space = row_space(rng.normal(size=(12, 8)) @ rng.normal(size=(8, 20)))
+    assert space.rank == 8
+    systematic = systematic_basis(space.basis, np.exp(rng.normal(size=20)))
+    G = np.zeros((8, 20))
+    G[:, systematic.pivots] = np.eye(8)
+    G[:, systematic.others] = systematic.rest
+    assert_allclose(G @ space.basis.T @ space.basis, G, atol=1e-9)
+
+
+def test_systematic_basis_prefers_heavy_columns(rng):
+    space = row_space(rng.normal(size=(6, 20)))
+    weights = np.ones(20)
+    preferred = rng.permutation(20)[:6]
+    weights[preferred] = 1e6
+    assert set(systematic_basis(space.basis, weights).pivots) == set(preferred)
+
+
+@pytest.mark.parametrize("n_on_pivots", [1, 2, 3, 4])
+def test_a_vector_is_found_by_its_few_nonzeros_on_the_pivots(n_on_pivots, rng):
+    rank, n_columns = 20, 60
+    basis = rng.normal(size=(rank, n_columns))
+    x = np.zeros(n_columns)
+    pivots = rng.permutation(n_columns)[:rank]
+    others = np.setdiff1d(np.arange(n_columns), pivots)
+    x[pivots[:n_on_pivots]] = rng.choice([-1.0, 1.0], size=n_on_pivots)
+    x[rng.choice(others, 3, replace=False)] = rng.choice([-2.0, 1.0, 3.0], size=3)
+    basis[0] = x
+    weights = np.full(n_columns, 1e-3)
+    weights[pivots] = 1.0
+    systematic = systematic_basis(row_space(basis).basis, weights)
+    assert set(systematic.pivots) == set(pivots)
+    # A window that avoids the three other non-zeros: probability > .3 each time.
+    found = sp.vstack(
+        [sparse_combinations(systematic, n_columns, 10, rng, n_vanishing=10) for _ in range(30)]
+    )
+    planted = row_gauge(sp.csr_array(x[None]))[0]
+    assert n_recovered(sp.csr_array(found), planted) == 1
+
+
+@pytest.mark.parametrize("integer", [True, False])
+def test_sparse_factor_behind_dense_remainder(integer, rng):
+    F = sparse_rows(60, 150, 5, rng, integer=integer)
+    Y = rng.normal(size=(80, 60)) @ F
+    peel = information_set_factor(Y, rng=rng)
+    assert n_recovered(peel.factor, F) >= 59
+    assert_allclose(peel.remainder @ peel.factor, Y, atol=1e-9 * np.abs(Y).max())
+
+
+def test_any_depth_of_the_remainder(rng):
+    widths = [90, 100, 70, 60]
+    Y = np.eye(90)
+    for before, after in itertools.pairwise(widths):
+        Y = Y @ sparse_rows(before, after, 6, rng).toarray()
+    F = sparse_rows(60, 140, 4, rng)
+    Y = Y @ F
+    peel = information_set_factor(Y, rng=rng)
+    assert peel.factor.shape == (np.linalg.matrix_rank(Y), 140)
+    if peel.factor.shape[0] == 60:
+        assert n_recovered(peel.factor, F) >= 58
+        # Integer data keep integers on both sides of the cut.
+        assert_array_equal(peel.remainder, np.rint(peel.remainder))
+        assert_array_equal(peel.remainder @ peel.factor, Y)
+
+
+def test_eight_nonzeros_on_few_spare_columns_need_four_on_the_pivots(rng):
+    F = sparse_rows(80, 120, 8, rng)
+    space = row_space(rng.normal(size=(80, 80)) @ F)
+    search = run_to_end(sparsest_basis(space, max_weight=20, rng=rng))
+    # A sum of two rows that cancels well may be as light as a row: hence not all 80.
+    assert n_recovered(search.vectors, F) >= 77
+    assert search.hits.min() >= 3
+
+
+def test_listing_proves_what_it_claims(rng):
+    F = sparse_rows(30, 120, 3, rng)
+    space = row_space(rng.normal(size=(30, 30)) @ F)
+    listing = list_light_vectors(space, max_weight=3, rng=rng)
+    assert listing.complete_weight >= 2
+    # Whatever is listed as complete must contain the planted rows of that weight.
+    light = np.diff(F.indptr) <= listing.complete_weight
+    assert n_recovered(listing.vectors, F[light]) == light.sum()
+
+
+def test_proven_rows_are_planted_rows_and_ties_are_never_proven(rng):
+    F = sparse_rows(12, 80, 2, rng).toarray()
+    # Four vectors of weight 2 on a cycle span three dimensions: any three of them will do.
+    F[:3] = 0.0
+    F[0, [0, 1]] = 1.0
+    F[1, [1, 2]] = -1.0, 1.0
+    F[2, [2, 3]] = 1.0
+    F[3:, :4] = 0.0
+    F = F[np.any(F != 0, axis=1)]
+    F = row_gauge(sp.csr_array(F))[0]
+    peel = information_set_factor(rng.normal(size=(40, F.shape[0])) @ F, rng=rng)
+    on_cycle = np.asarray(abs(peel.factor[:, :4]).sum(axis=1)).ravel() > 0
+    assert on_cycle.sum() == 3
+    assert not peel.proven[on_cycle].any()
+    assert n_recovered(F, sp.csr_array(peel.factor[peel.proven])) == peel.proven.sum()
+    assert peel.proven.any()
+
+
+def test_lightest_independent_prefers_light_and_marks_what_is_forced(rng):
+    vectors = sp.csr_array(
+        np.array([[1.0, 0, 0, 0, 0], [0, 1, 1, 0, 0], [0, 0, 1, 1, 0], [0, 1, 0, -1, 0]])
+    )
+    space = row_space(vectors.toarray())
+    chosen, forced = lightest_independent(vectors, space)
+    assert len(chosen) == 3
+    assert_array_equal(forced, [True, False, False])
+
+
+def test_distinct_vectors_counts_hits(rng):
+    F = sparse_rows(5, 30, 3, rng)
+    repeated = sp.csr_array(F[[0, 1, 2, 0, 0, 4]])
+    pool = distinct_vectors(repeated, np.ones(6, dtype=int))
+    assert pool.vectors.shape[0] == 4
+    assert sorted(pool.hits) == [1, 1, 1, 3]
+    empty = distinct_vectors(sp.csr_array((0, 30)), np.zeros(0, dtype=int))
+    assert empty.vectors.shape == (0, 30)
+
+
+@pytest.mark.parametrize("shape", [(200, 10), (10, 200), (60, 150), (50, 50), (3, 2), (1, 8)])
+def test_dense_random_data_never_give_a_factor(shape, rng):
+    assert information_set_factor(rng.normal(size=shape), rng=rng) is None
+
+
+def test_dense_low_rank_data_never_give_a_factor(rng):
+    Y = rng.normal(size=(100, 15)) @ rng.normal(size=(15, 60))
+    assert information_set_factor(Y, rng=rng) is None
+
+
+def test_factor_denser_than_asked_for_is_refused(rng):
+    F = sparse_rows(40, 100, 6, rng)
+    Y = rng.normal(size=(50, 40)) @ F
+    assert information_set_factor(Y, n_nonzero=4, rng=rng) is None
+
+
+def test_same_seed_same_bits_and_input_untouched(rng):
+    F = sparse_rows(30, 70, 4, rng)
+    Y = rng.normal(size=(40, 30)) @ F
+    Y.flags.writeable = False
+    first, second = (
+        information_set_factor(Y, rng=np.random.RandomState(5)).factor for _ in range(2)
+    )
+    assert_array_equal(first.toarray(), second.toarray())
