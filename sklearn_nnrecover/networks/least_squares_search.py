@@ -99,12 +99,12 @@ def jitter(
     at: Projection,
     rng: np.random.RandomState,
     *,
-    n_trials: int = 4,
+    n_trials: int,
     tol: float | None = None,
 ) -> Projection:
     """Restart from the optimum displaced by its own standard errors, while that lowers the loss.
 
-    Displacements are .2 to 4.5 standard errors long; ``n_trials`` failures in a row end it.
+    Displacements are .4 to 7.4 standard errors long; ``n_trials`` failures in a row end it.
     """
     problem = descent.problem
     homogeneous = problem.activation.degree is not None
@@ -118,7 +118,7 @@ def jitter(
             if solved is None:
                 return at
             factored = solved[0]
-        noise = np.sqrt(at.loss / descent.n_observations) * np.exp(rng.uniform(-1.5, 1.5))
+        noise = np.sqrt(at.loss / descent.n_observations) * np.exp(rng.uniform(-1.0, 2.0))
         shift, _ = dtrtrs(factored, noise * rng.standard_normal(k * p), lower=1, trans=1)
         trial = descent.run(at.V + shift.reshape(k, p).T, beat=at.loss, tol=tol)
         left -= 1
@@ -145,6 +145,7 @@ def improve(
     pool: np.ndarray,
     n_hidden: int,
     rng: np.random.RandomState,
+    n_jitter: int,
 ) -> Steps[Projection]:
     """Recombination, surgery and jitter, from the best optimum and the units found so far."""
     recombined = descent.run(select_units(descent.problem, pool, n_hidden), beat=best.loss)
@@ -152,7 +153,7 @@ def improve(
     yield Step(best.loss, state=best.V)
     best = replace_units(descent, best, pool, rng)
     yield Step(best.loss, state=best.V)
-    best = jitter(descent, best, rng)
+    best = jitter(descent, best, rng, n_trials=n_jitter)
     yield Step(best.loss, state=best.V)
     return best
 
@@ -165,8 +166,10 @@ def search_least_squares(
     activation: Activation = RELU,
     n_init: int = 6,
     n_greedy: int = 3,
+    n_jitter: int = 4,
     n_polish: int = 10,
     max_iter: int = 20000,
+    known: np.ndarray | None = None,
 ) -> Steps[Search]:
     """Find the least-squares optimum of a network of given width.
 
@@ -185,10 +188,15 @@ def search_least_squares(
         on one network of zero residual.
     n_greedy : int, default=3
         Greedy starts per run.
+    n_jitter : int, default=4
+        Jitters that have to fail in a row before a run ends.
     n_polish : int, default=10
-        Last jitters that have to fail in a row before the optimum is accepted.
+        The same for the best of all runs. With ``n_init=1`` nothing could agree, and neither is
+        done: a quick look, good enough to compare widths by.
     max_iter : int, default=20000
         Most Levenberg-Marquardt iterations over all runs.
+    known : ndarray of shape (p, n_hidden) or None
+        Hidden units that an earlier run of this search ended with; they count as the first run.
 
     Yields
     ------
@@ -202,10 +210,15 @@ def search_least_squares(
     problem = SeparableLeastSquares(samples, activation)
     descent = Descent(problem, max_iter)
     sign_free = activation.name == RELU.name and (samples.Y.shape[1] == 1 or n_hidden >= 10)
+    if n_init == 1:
+        n_jitter = n_polish = 0
     ends: list[Projection] = []
     units: list[np.ndarray] = []
     best: Projection | None = None
     n_runs = 0
+    if known is not None:
+        best = descent.run(known)
+        n_runs, ends, units = 1, [best], [best.V]
     while n_runs < max(n_init, 1) and not (n_runs and descent.exhausted):
         n_runs += 1
         end: Projection | None = None
@@ -230,7 +243,7 @@ def search_least_squares(
                 break
             continue
         if not (settled or descent.exhausted):
-            end = yield from improve(descent, end, np.hstack(found), n_hidden, rng)
+            end = yield from improve(descent, end, np.hstack(found), n_hidden, rng, n_jitter)
         ends.append(end)
         units += [*found, end.V]
         best = end if best is None or end.loss < best.loss else best
@@ -239,7 +252,7 @@ def search_least_squares(
                 break
             if len(ends) > 1 and not descent.exhausted:
                 # Runs that disagree may each hold a part of the answer.
-                best = yield from improve(descent, best, np.hstack(units), n_hidden, rng)
+                best = yield from improve(descent, best, np.hstack(units), n_hidden, rng, n_jitter)
     assert best is not None
     n_agreeing = count_agreeing(descent, ends, best)
     if not is_exact(best, samples):
