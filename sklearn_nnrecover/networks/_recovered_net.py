@@ -63,12 +63,13 @@ class RecoveredNetMixin(TwoLayerNetMixin):
         self.solver_ = recovery.solver
         self.n_parameters_ = samples.n_parameters(network.n_hidden)
         self.n_rows_ = float(samples.weight.sum())
-        self._set_report(verdict, order)
+        self._set_report(verdict, order, recovery.note)
 
-    def _set_report(self, verdict: Verdict, order: np.ndarray) -> None:
+    def _set_report(self, verdict: Verdict, order: np.ndarray, note: str) -> None:
+        reason = f"{verdict.reason} {note}".strip()
         units = [{**verdict.units[j], "unit": position} for position, j in enumerate(order)]
         self.report_ = RecoveryReport(
-            verdict.status, verdict.reason, verdict.proof, verdict.conditions, units
+            verdict.status, reason, verdict.proof, verdict.conditions, units
         )
         if verdict.status in ("partial", "not_recovered"):
-            warnings.warn(verdict.reason, RecoveryWarning, stacklevel=5)
+            warnings.warn(reason, RecoveryWarning, stacklevel=5)

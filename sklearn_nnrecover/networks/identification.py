@@ -27,6 +27,8 @@ from sklearn_nnrecover.networks.two_layer_network import Samples, TwoLayerNetwor
 
 RANK_TOLERANCE = 1e-9
 NULL_COMPONENT = 1e-5
+# A sample this close to a kink (as a sine) may lie on either side of it: it is no evidence.
+ON_KINK = 1e-9
 # Condition number of A up to which multiplying by its right inverse keeps the ranks.
 DECOUPLING_CONDITION = 1e6
 
@@ -250,6 +252,7 @@ def identify(
     -------
     Identification
     """
+    samples = _off_kinks(network, samples)
     p = len(network.V)
     k, m = network.A.shape
     decouples = k <= m and np.linalg.cond(network.A) < DECOUPLING_CONDITION
@@ -280,6 +283,14 @@ def identify(
         units,
         local.intercepts <= NULL_COMPONENT,
     )
+
+
+def _off_kinks(network: TwoLayerNetwork, samples: Samples) -> Samples:
+    """Leave out samples on the kink of some unit, where the Jacobian is not defined."""
+    norms = np.linalg.norm(network.V, axis=0)
+    sizes = np.linalg.norm(samples.Z, axis=1)[:, None] * norms
+    off = np.all(np.abs(samples.Z @ network.V) > ON_KINK * sizes, axis=1) | (norms == 0).all()
+    return samples._replace(Z=samples.Z[off], Y=samples.Y[off], weight=samples.weight[off])
 
 
 def _rank(rows: np.ndarray, tolerance: float) -> int:

@@ -11,17 +11,19 @@ import numpy as np
 
 from sklearn_nnrecover.linalg.steps import Steps
 from sklearn_nnrecover.networks.noise_probe import looks_noisy
-from sklearn_nnrecover.networks.solvers import SOLVERS, Options, Recovery
+from sklearn_nnrecover.networks.solvers import SOLVERS, Declined, Options, Recovery
 from sklearn_nnrecover.networks.two_layer_network import (
     Samples,
     TwoLayerNetwork,
     fit_output_layer,
     residual_sum_of_squares,
 )
-from sklearn_nnrecover.networks.verdict import is_zero_residual
+from sklearn_nnrecover.networks.verdict import is_conclusive, is_zero_residual
 
 EXACT_SOLVERS = ("lifted", "pencil", "reduce")
 NOISY_SOLVER = "varpro"
+# Reasons of the lifted system to decline that leave the pencils a chance.
+LIFTED_UNDECIDED = ("", "too few samples", "null space too large", "memory")
 
 
 def linear_network(samples: Samples, n_hidden: int | None = None) -> TwoLayerNetwork:
@@ -98,40 +100,50 @@ def recover(
     """
     if is_linear(samples) or samples.Z.shape[1] == int(samples.intercept):
         return _linear_recovery(samples, n_hidden)
+    if solver == "auto":
+        return (yield from _automatic(samples, n_hidden, noise, options, rng))
+    result = yield from SOLVERS[solver](samples, n_hidden, options, rng)
+    if isinstance(result, Recovery):
+        return result
+    # The solver asked for is not for these data: hold the best network all the same.
+    fallback = yield from SOLVERS[NOISY_SOLVER](samples, n_hidden, options, rng)
+    assert isinstance(fallback, Recovery)
+    return fallback._replace(note=f'solver="{solver}" declined these data ({result.reason}).')
+
+
+def _automatic(
+    samples: Samples,
+    n_hidden: int | None,
+    noise: str,
+    options: Options,
+    rng: np.random.RandomState,
+) -> Steps[Recovery]:
+    """Exact solvers until one is conclusive, then the search for the least-squares optimum."""
     found: list[Recovery] = []
-    for name in _candidates(solver, noise):
-        if solver == "auto":
-            if name == "pencil" and lifted_is_decisive(samples):
-                continue
-            # The one exact solver that cannot decline quickly is asked where it has a chance.
-            if name == "reduce" and noise == "auto" and (yield from looks_noisy(samples, rng=rng)):
-                continue
-        recovery = yield from SOLVERS[name](samples, n_hidden, options, rng)
-        if recovery is not None:
-            found.append(recovery)
-            if is_zero_residual(recovery.loss, samples):
-                return recovery
-    if not found:
-        # The solver asked for is not for these data: hold the best network all the same.
-        fallback = yield from SOLVERS[NOISY_SOLVER](samples, n_hidden, options, rng)
-        assert fallback is not None
-        found.append(fallback)
-    return min(found, key=lambda recovery: recovery.loss)
-
-
-def lifted_is_decisive(samples: Samples) -> bool:
-    """Whether rows abound for the lifted system, so that what it did not find is not there."""
-    k, p = samples.Y.shape[1], samples.Z.shape[1]
-    monomials = k * (k + 1) // 2 + k * p + k
-    return len(samples.Z) >= 2 * monomials
-
-
-def _candidates(solver: str, noise: str) -> tuple[str, ...]:
-    if solver != "auto":
-        return (solver,)
-    if noise == "gaussian":
-        return (NOISY_SOLVER,)
-    return (*EXACT_SOLVERS, NOISY_SOLVER)
+    lifted_reason = ""
+    for name in EXACT_SOLVERS if noise != "gaussian" else ():
+        if name == "pencil" and lifted_reason not in LIFTED_UNDECIDED:
+            continue
+        # The one exact solver that cannot decline quickly is asked where it has a chance.
+        doubtful = name == "reduce" and noise == "auto" and not found
+        if doubtful and (yield from looks_noisy(samples, rng=rng)):
+            continue
+        try:
+            result = yield from SOLVERS[name](samples, n_hidden, options, rng)
+        except MemoryError:
+            result = Declined("memory")
+        if isinstance(result, Declined):
+            lifted_reason = result.reason if name == "lifted" else lifted_reason
+            continue
+        found.append(result)
+        if is_conclusive(result, samples):
+            return result
+    exact = [recovery for recovery in found if is_zero_residual(recovery.loss, samples)]
+    if exact:
+        return max(exact, key=lambda recovery: recovery.n_agreeing)
+    result = yield from SOLVERS[NOISY_SOLVER](samples, n_hidden, options, rng)
+    assert isinstance(result, Recovery)
+    return min([*found, result], key=lambda recovery: recovery.loss)
 
 
 def _linear_recovery(samples: Samples, n_hidden: int | None) -> Recovery:

@@ -1,8 +1,8 @@
 """The registry of solvers: one signature over all algorithms of this wing.
 
 A solver is a generator ``solver(samples, n_hidden, options, rng)`` that yields steps and returns a
-:class:`Recovery`, or None when its data are not of the kind it is for. ``n_hidden=None`` asks it to
-find the width. A new method is an algorithm file and one entry here.
+:class:`Recovery`, or :class:`Declined` when the data are not of the kind it is for.
+``n_hidden=None`` asks it to find the width. A new method is an algorithm file and one entry here.
 """
 
 from __future__ import annotations
@@ -73,6 +73,8 @@ class Recovery(NamedTuple):
         The lifted system's null space, if it was computed.
     search : Search or None
         The search for the least-squares optimum, with its rival minima, if there was one.
+    note : str
+        What the user should know about how it was come by.
     """
 
     network: TwoLayerNetwork
@@ -81,9 +83,24 @@ class Recovery(NamedTuple):
     n_agreeing: int = 1
     lifted: Lifted | None = None
     search: Search | None = None
+    note: str = ""
 
 
-Solver = Callable[[Samples, "int | None", Options, np.random.RandomState], Steps["Recovery | None"]]
+class Declined(NamedTuple):
+    """What a solver returns when it has no network for the data.
+
+    Attributes
+    ----------
+    reason : str
+        Why, in a few words.
+    """
+
+    reason: str
+
+
+Solver = Callable[
+    [Samples, "int | None", Options, np.random.RandomState], Steps["Recovery | Declined"]
+]
 
 
 def reduction_work(samples: Samples, n_hidden: int | None) -> float:
@@ -112,30 +129,30 @@ def within_work(
 
 def solve_lifted(
     samples: Samples, n_hidden: int | None, options: Options, rng: np.random.RandomState
-) -> Steps[Recovery | None]:
+) -> Steps[Recovery | Declined]:
     """Noiseless, at least as many outputs as units: null space of the lifted system."""
     lifted = lifted_recovery(samples, rng=rng, n_hidden=n_hidden)
     yield Step(lifted.residual)
     if lifted.network is None:
-        return None
+        return Declined(lifted.reason)
     loss = residual_sum_of_squares(lifted.network, samples)
     return Recovery(lifted.network, "lifted", loss, lifted=lifted)
 
 
 def solve_pencil(
     samples: Samples, n_hidden: int | None, options: Options, rng: np.random.RandomState
-) -> Steps[Recovery | None]:
+) -> Steps[Recovery | Declined]:
     """Noiseless, at least as many outputs as units, few samples: activation-pattern pencils."""
     pencil = yield from pencil_recovery(samples, rng=rng, n_hidden=n_hidden)
     if pencil.network is None:
-        return None
+        return Declined(pencil.reason)
     loss = residual_sum_of_squares(pencil.network, samples)
-    return Recovery(pencil.network, "pencil", loss, n_agreeing=int(pencil.hits.min(initial=0)))
+    return Recovery(pencil.network, "pencil", loss, n_agreeing=int(min(pencil.hits)))
 
 
 def solve_varpro(
     samples: Samples, n_hidden: int | None, options: Options, rng: np.random.RandomState
-) -> Steps[Recovery | None]:
+) -> Steps[Recovery | Declined]:
     """Any data: search for the least-squares optimum, at a width chosen by BIC if none is given."""
     if n_hidden is None:
         path = yield from select_width(
@@ -156,12 +173,12 @@ def solve_varpro(
 
 def solve_reduce(
     samples: Samples, n_hidden: int | None, options: Options, rng: np.random.RandomState
-) -> Steps[Recovery | None]:
+) -> Steps[Recovery | Declined]:
     """Noiseless, any number of outputs: over-parametrise, then reduce."""
     steps = reduce_recovery(samples, rng=rng, n_hidden=n_hidden)
     found = yield from within_work(steps, samples, reduction_work(samples, n_hidden))
     if found is None:
-        return None
+        return Declined("no network")
     agreeing = found.n_agreeing if found.n_rivals == 0 else 0
     return Recovery(found.network, "reduce", found.loss, n_agreeing=agreeing)
 

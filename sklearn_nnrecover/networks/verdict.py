@@ -14,6 +14,7 @@ import numpy as np
 from sklearn_nnrecover.networks.design import Design
 from sklearn_nnrecover.networks.identification import Identification, UnitIdentification, identify
 from sklearn_nnrecover.networks.lack_of_fit import LackOfFit
+from sklearn_nnrecover.networks.lifted_system import PROOF_GAP
 from sklearn_nnrecover.networks.solvers import Recovery
 from sklearn_nnrecover.networks.two_layer_network import Samples, relative_residual
 
@@ -49,6 +50,13 @@ class Verdict(NamedTuple):
 def is_zero_residual(loss: float, samples: Samples) -> bool:
     """Whether a loss cannot be told from rounding of the data."""
     return relative_residual(loss, samples) <= ZERO_RESIDUAL_FACTOR * samples.rounding
+
+
+def is_conclusive(recovery: Recovery, samples: Samples) -> bool:
+    """Whether a solver's own evidence suffices, should the data pin its network down."""
+    proven = recovery.lifted is not None and recovery.lifted.proven
+    agreed = recovery.n_agreeing >= MIN_AGREEING
+    return is_zero_residual(recovery.loss, samples) and (proven or agreed)
 
 
 def unit_problem(unit: UnitIdentification, p: int) -> str | None:
@@ -188,7 +196,13 @@ def noiseless_verdict(recovery: Recovery, samples: Samples, design: Design) -> V
                 lifted.nullity == lifted.expected_nullity,
                 "no other network of this width gives these outputs",
             ),
-            ("lifted gap", lifted.gap, 1e3, proven, "first non-zero singular value over rounding"),
+            (
+                "lifted gap",
+                lifted.gap,
+                PROOF_GAP,
+                lifted.gap >= PROOF_GAP,
+                "first non-zero singular value over rounding",
+            ),
         ]
     if not proven:
         conditions.append(

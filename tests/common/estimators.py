@@ -8,6 +8,11 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.base import BaseEstimator, is_regressor
 
+from sklearn_nnrecover import ReLUNetRecovery
+from sklearn_nnrecover.datasets import make_sparse_product
+from sklearn_nnrecover.dictionaries import TiedAutoencoder
+from sklearn_nnrecover.products import SparseDeepFactorizer
+
 
 def relu_network_data(rng: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
     """120 samples of a network with 4 inputs, 3 units and 2 outputs."""
@@ -21,6 +26,12 @@ def sparse_code_data(rng: np.random.RandomState) -> tuple[np.ndarray, None]:
     codes = rng.uniform(1, 2, (120, 4)) * (rng.rand(120, 4).argsort(axis=1) < 2)
     atoms = rng.randn(4, 6)
     return codes @ (atoms / np.linalg.norm(atoms, axis=1, keepdims=True)), None
+
+
+def sparse_product_data(rng: np.random.RandomState) -> tuple[np.ndarray, None]:
+    """120 samples of 40 features, a product of two sparse integer factors of width 12."""
+    X, _ = make_sparse_product(120, 40, n_hidden=[12], n_nonzero=3, random_state=rng)
+    return X, None
 
 
 @dataclass(frozen=True)
@@ -53,4 +64,8 @@ class Entry:
         return is_regressor(self.estimator)
 
 
-ENTRIES: list[Entry] = []
+ENTRIES: list[Entry] = [
+    Entry(ReLUNetRecovery(random_state=0), 66, relu_network_data),
+    Entry(TiedAutoencoder(random_state=0), 47, sparse_code_data),
+    Entry(SparseDeepFactorizer(random_state=0), 47, sparse_product_data),
+]
