@@ -18,9 +18,17 @@ from ..base.inputs import FloatInputMixin
 from ..base.iterations import IterationMixin
 from ..base.report import RecoveryReport
 from ..exceptions import RecoveryWarning
-from .chain_recovery import Recovery, recover_chain
+from ..linalg.steps import Steps
+from .chain_recovery import (
+    PEEL_METHODS,
+    Recovery,
+    recover_chain,
+    recover_sign_network,
+    recover_structured_chain,
+)
 from .factor_operator import chain_operator
 from .layer_inversion import has_full_row_rank, invert_chain
+from .sign_networks import invert_sign_chain
 
 
 class SparseDeepFactorizer(
@@ -43,17 +51,30 @@ class SparseDeepFactorizer(
     n_factors : int or "auto", default="auto"
         Number of factors, codes included, at least 2. ``"auto"`` goes on while the description
         becomes shorter.
-    method : {"auto", "intersection", "correlation"}, default="auto"
-        ``"intersection"`` is for sparse data, two factors at a time; ``"correlation"`` is the
-        algorithm of [1]_ as printed, with its assumptions measured. ``"auto"`` tries what fits the
-        shape, rank and sparsity of each piece, from both ends.
+    method : {"auto", "intersection", "information-set", "ica", "butterfly", "correlation"}, \
+            default="auto"
+        ``"intersection"`` is for sparse data, two factors at a time; ``"information-set"`` for a
+        rank below the number of features (or samples) and any depth; ``"ica"`` for many more
+        samples than features; ``"butterfly"`` for fast transforms; ``"correlation"`` is the
+        algorithm of [1]_ as printed, with its assumptions measured. ``"auto"`` tries all but the
+        last on each piece, from both ends, as far as its shape, rank and sparsity allow.
     n_nonzero : int or "auto", default="auto"
         At most so many non-zeros in a row of a factor.
-    n_init : int, default=3
-        Starts of a search that has no global proof; all must agree for a hidden node to count as
-        identified, and fewer than three prove nothing.
-    max_iter : int, default=40
-        Sweeps of each start.
+    structure : list of structures or None, default=None
+        One structure of :mod:`~sklearn_nnrecover.products.structures` per factor: fit their
+        parameters instead of searching for sparse factors.
+    certify : bool, default=False
+        With ``structure``: prove whether the structures determine their parameters. It can cost
+        more than the fit.
+    sign_activation : bool, default=False
+        The data are ``sign(sign(F[0]) @ F[1]) ...`` (Problem 2 of [1]_), entries -1, 0, 1.
+    n_init : int or "auto", default="auto"
+        Starts of a search that has no global proof: 3, or up to 10 with ``structure``. All must
+        agree for a hidden node to count as identified, and fewer than three prove nothing.
+    max_iter : int, default=200
+        Iterations or sweeps of each start.
+    tol : float, default=1e-10
+        With ``structure``: a start ends when its objective decreases by less than this fraction.
     sparse_output : bool, default=False
         Whether ``transform`` returns a csr_array.
     random_state : int, RandomState instance or None, default=None
@@ -72,6 +93,8 @@ class SparseDeepFactorizer(
         Its standard error; 0 without noise.
     n_factors_ : int
         Number of factors recovered; 1 if nothing was.
+    parameters_ : list of ndarray or None
+        With ``structure``: the parameters of each factor, balanced to equal norms.
     components_ : csr_array of shape (k, n_features)
         ``factors_[-1]``.
     report_ : RecoveryReport
@@ -107,10 +130,13 @@ class SparseDeepFactorizer(
 
     _parameter_constraints: ClassVar[dict[str, list]] = {
         "n_factors": [StrOptions({"auto"}), Interval(Integral, 2, None, closed="left")],
-        "method": [StrOptions({"auto", "intersection", "correlation"})],
+        "method": [StrOptions({"auto", "butterfly", *PEEL_METHODS})],
         "n_nonzero": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
-        "n_init": [Interval(Integral, 1, None, closed="left")],
-        "max_iter": IterationMixin._parameter_constraints["max_iter"],
+        "structure": [list, tuple, None],
+        "certify": ["boolean"],
+        "sign_activation": ["boolean"],
+        "n_init": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        **IterationMixin._parameter_constraints,
         "sparse_output": ["boolean"],
         "random_state": ["random_state"],
     }
@@ -121,16 +147,24 @@ class SparseDeepFactorizer(
         *,
         method: str = "auto",
         n_nonzero: Any = "auto",
-        n_init: int = 3,
-        max_iter: int = 40,
+        structure: Any = None,
+        certify: bool = False,
+        sign_activation: bool = False,
+        n_init: Any = "auto",
+        max_iter: int = 200,
+        tol: float = 1e-10,
         sparse_output: bool = False,
         random_state: Any = None,
     ) -> None:
         self.n_factors = n_factors
         self.method = method
         self.n_nonzero = n_nonzero
+        self.structure = structure
+        self.certify = certify
+        self.sign_activation = sign_activation
         self.n_init = n_init
         self.max_iter = max_iter
+        self.tol = tol
         self.sparse_output = sparse_output
         self.random_state = random_state
 
@@ -177,7 +211,10 @@ class SparseDeepFactorizer(
         else:
             dense = _as_float64(X.toarray() if sp.issparse(X) else X)
             layers = [_as_float64(factor) for factor in self.factors_[1:]]
-            codes = invert_chain(layers, dense / self.scale_, self._independent)
+            if self.sign_activation:
+                codes = invert_sign_chain(layers, dense)
+            else:
+                codes = invert_chain(layers, dense / self.scale_, self._independent)
         codes = codes.astype(X.dtype, copy=False)
         return sp.csr_array(codes) if self.sparse_output else codes
 
@@ -202,6 +239,8 @@ class SparseDeepFactorizer(
             )
         for factor in self.factors_[1:]:
             X = X @ factor
+            if self.sign_activation and self.n_factors_ > 1:
+                X = np.sign(X)
         return self.scale_ * X
 
     def score(self, X: Any, y: Any = None) -> float:
@@ -269,15 +308,30 @@ class SparseDeepFactorizer(
         check_is_fitted(self)
         return chain_operator(self.factors_[first:], self.scale_)
 
-    def _recover(self, X: Any, rng: np.random.RandomState) -> Any:
+    def _recover(self, X: Any, rng: np.random.RandomState) -> Steps[Recovery]:
+        eps = float(np.finfo(self.dtype_).eps)
+        n_factors = None if self.n_factors == "auto" else self.n_factors
+        if self.structure is not None:
+            return recover_structured_chain(
+                X,
+                list(self.structure),
+                n_init=10 if self.n_init == "auto" else self.n_init,
+                max_iter=self.max_iter,
+                tol=self.tol,
+                certify=self.certify,
+                eps=eps,
+                rng=rng,
+            )
+        if self.sign_activation:
+            return recover_sign_network(X, n_factors=n_factors, max_iter=self.max_iter, rng=rng)
         return recover_chain(
             X,
             method=self.method,
-            n_factors=None if self.n_factors == "auto" else self.n_factors,
+            n_factors=n_factors,
             n_nonzero=None if self.n_nonzero == "auto" else self.n_nonzero,
-            n_init=self.n_init,
+            n_init=3 if self.n_init == "auto" else self.n_init,
             max_iter=self.max_iter,
-            eps=float(np.finfo(self.dtype_).eps),
+            eps=eps,
             rng=rng,
         )
 
@@ -286,6 +340,7 @@ class SparseDeepFactorizer(
         self.scale_, self.scale_std_ = float(recovery.scale), float(recovery.scale_std)
         self.n_factors_ = recovery.n_factors
         self.components_ = self.factors_[-1]
+        self.parameters_ = recovery.parameters
         self._n_features_out = self.factors_[1].shape[0]
         self._independent = [has_full_row_rank(F) for F in recovery.factors[1:]]
         status, reason, proof = recovery.status

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from functools import partial
 from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
-from ..linalg.steps import Step
+from ..linalg.steps import Step, Steps
+from .butterflies import butterfly_factors
 from .correlation_graph import correlation_factor
 from .factor_gauge import normalize_chain
+from .information_sets import information_set_factor
 from .integer_unit import integer_unit, noisy_integer_unit
-from .peeling import Chain, Evidence, Matrix, PeelMethod, count_nonzero, peel_chain
+from .last_factor_ica import last_factor_by_ica
+from .peeling import Chain, Evidence, Link, Matrix, PeelMethod, count_nonzero, peel_chain
 from .recovery_status import Status, chain_status, lack_of_fit, product_error, unit_table
+from .sign_networks import sign_network_factors
 from .sparse_two_factors import intersection_factor
+from .structured_least_squares import ROUNDING
+from .structured_recovery import recover_structured
 
-AUTOMATIC = ("intersection",)
-"""Methods of ``method="auto"``, in the order in which they are tried on every piece."""
+AUTOMATIC = ("intersection", "information-set", "ica")
+"""Peel methods of ``method="auto"``, in the order in which they are tried on every piece."""
 
 
 class Recovery(NamedTuple):
@@ -34,6 +39,7 @@ class Recovery(NamedTuple):
     status: Status
     conditions: list[Evidence]
     units: list[dict]
+    parameters: list[np.ndarray] | None = None
 
 
 class PreparedData(NamedTuple):
@@ -45,14 +51,21 @@ class PreparedData(NamedTuple):
     conditions: list[Evidence]
 
 
+PEEL_METHODS: dict[str, PeelMethod] = {
+    "intersection": intersection_factor,
+    "information-set": information_set_factor,
+    "ica": last_factor_by_ica,
+    "correlation": correlation_factor,
+}
+
+
 def peel_methods(method: str, n_init: int, max_iter: int) -> dict[str, PeelMethod]:
     """Return the peel methods that ``method`` stands for, by name."""
-    registry: dict[str, PeelMethod] = {
-        "correlation": correlation_factor,
-        "intersection": partial(intersection_factor, n_init=n_init, budget=max_iter),
-    }
     names = AUTOMATIC if method == "auto" else (method,)
-    return {name: registry[name] for name in names}
+    chosen = {name: PEEL_METHODS[name] for name in names}
+    if "intersection" in chosen:
+        chosen["intersection"] = partial(intersection_factor, n_init=n_init, budget=max_iter)
+    return chosen
 
 
 def prepare_data(X: Matrix, eps: float) -> PreparedData:
@@ -95,7 +108,7 @@ def recover_chain(
     max_iter: int,
     eps: float,
     rng: np.random.RandomState,
-) -> Generator[Step, None, Recovery]:
+) -> Steps[Recovery]:
     """Recover sparse factors of X.
 
     Parameters
@@ -121,7 +134,11 @@ def recover_chain(
     """
     data = prepare_data(X, eps)
     yield Step(float(count_nonzero(data.matrix)), 1.0)
-    if count_nonzero(data.matrix):
+    if method in ("auto", "butterfly") and n_factors is None and _is_dense(data.matrix):
+        transform = butterfly_factors(data.matrix, rng=rng)
+        if transform is not None and sum(F.nnz for F in transform) < count_nonzero(data.matrix):
+            return _finish(X, data, _fast_transform(transform), eps)
+    if count_nonzero(data.matrix) and method != "butterfly":
         methods = peel_methods(method, n_init, max_iter)
         chain = yield from peel_chain(
             data.matrix, methods, rng=rng, n_factors=n_factors, n_nonzero=n_nonzero
@@ -131,6 +148,28 @@ def recover_chain(
     if not chain.links:
         return nothing_recovered(X, chain_status(chain, 0.0, 0.0, None), data.conditions)
     return _finish(X, data, chain, eps)
+
+
+def _is_dense(A: Matrix) -> bool:
+    """Whether most entries are non-zero, as those of a fast transform are."""
+    return 2 * count_nonzero(A) > A.shape[0] * A.shape[1]
+
+
+def _fast_transform(factors: list[sp.csr_array]) -> Chain:
+    """Link the factors of a fast transform, of which there are always several."""
+    links = [
+        Link(np.zeros(F.shape[0], dtype=bool), "butterfly", "both", "local") for F in factors[1:]
+    ]
+    entries = factors[0].shape[0] * factors[-1].shape[1]
+    nonzeros = sum(F.nnz for F in factors)
+    condition = Evidence(
+        "non-zeros of the fast transform",
+        nonzeros,
+        entries,
+        nonzeros < entries,
+        "fewer than the entries of X",
+    )
+    return Chain(factors, links, [condition])
 
 
 def _finish(X: Matrix, data: PreparedData, chain: Chain, eps: float) -> Recovery:
@@ -192,4 +231,88 @@ def nothing_recovered(X: Matrix, status: Status, conditions: list[Evidence]) -> 
     )
     return Recovery(
         [sp.csr_array(X, copy=True), identity], 1.0, 0.0, 1, status, [*conditions, found], []
+    )
+
+
+def recover_structured_chain(
+    X: np.ndarray,
+    structure: list,
+    *,
+    n_init: int,
+    max_iter: int,
+    tol: float,
+    certify: bool,
+    eps: float,
+    rng: np.random.RandomState,
+) -> Steps[Recovery]:
+    """Fit the parameters of given structures; the factors are M_k(h_k), in no other gauge."""
+    result = yield from recover_structured(
+        X,
+        structure,
+        rng=rng,
+        n_init=n_init,
+        max_iter=max_iter,
+        tol=tol,
+        certify_structures=certify,
+        exact_below=max(ROUNDING, 10 * eps),
+    )
+    fit = result.fit
+    units = [
+        {
+            "layer": layer,
+            "parameters": len(h),
+            "identified": result.status in ("exact", "approximate"),
+        }
+        for layer, h in enumerate(fit.parameters)
+    ]
+    return Recovery(
+        [sp.csr_array(factor) for factor in fit.factors],
+        1.0,
+        0.0,
+        len(fit.factors),
+        Status(result.status, result.reason, result.proof),
+        [Evidence(*condition) for condition in result.conditions],
+        units,
+        fit.parameters,
+    )
+
+
+def recover_sign_network(
+    X: Matrix, *, n_factors: int | None, max_iter: int, rng: np.random.RandomState
+) -> Steps[Recovery]:
+    """Recover the layers of a network with sign activations (two factors unless told)."""
+    matrix = sp.csr_array(X)
+    matrix.eliminate_zeros()
+    if not matrix.nnz or np.any(np.abs(matrix.data) != 1):
+        wrong = Evidence("entries", 0, 1, False, "all entries of X are -1, 0 or 1, not all 0")
+        reason = (
+            "The output of a sign network has entries -1, 0 and 1 only; use sign_activation=False."
+        )
+        return nothing_recovered(X, Status("not_recovered", reason, None), [wrong])
+    found = yield from sign_network_factors(
+        matrix, n_factors=n_factors or 2, rng=rng, max_sweeps=max_iter
+    )
+    if not found.atoms:
+        return nothing_recovered(X, chain_status(Chain([], [], []), 0, 0, None), found.conditions)
+    factors, orders = normalize_chain(found.factors)
+    links = [
+        Link(evidence.identified[order], "intersection", "features", "local")
+        for evidence, order in zip(found.atoms, orders, strict=True)
+    ]
+    n_nodes = sum(len(link.proven) for link in links)
+    n_identified = sum(int(link.proven.sum()) for link in links)
+    inside = found.conditions[0].passed
+    reason = (
+        f"{n_identified} of {n_nodes} hidden nodes are identified and the network misses "
+        f"{found.mismatch:.2%} of the non-zeros of X; signs hide the magnitudes of sums"
+        + ("." if inside else ", and these data are outside the regime of sparse paths.")
+    )
+    return Recovery(
+        factors,
+        1.0,
+        0.0,
+        len(factors),
+        Status("partial" if inside else "not_recovered", reason, None),
+        found.conditions,
+        unit_table(links, factors),
     )

@@ -16,13 +16,12 @@ end becomes one atom per row, so that the product is exact.
 
 from __future__ import annotations
 
-from collections.abc import Generator
 from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
-from ..linalg.steps import Step
+from ..linalg.steps import Step, Steps
 from .column_intersections import (
     RATIO_RTOL,
     agreeing_entries,
@@ -268,7 +267,7 @@ def two_sparse_factors(
     rng: np.random.RandomState,
     max_sweeps: int = 40,
     max_pairs: int | None = None,
-) -> Generator[Step, None, TwoFactors]:
+) -> Steps[TwoFactors]:
     """Factor ``Y = C @ D`` by descent on the number of non-zeros.
 
     Parameters

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Mapping
+from collections.abc import Callable, Mapping
 from inspect import isgenerator
 from typing import Any, NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
 
-from ..linalg.steps import Step
+from ..linalg.steps import Step, Steps
 
 Matrix = Any
 """ndarray or csr_array."""
 
 PRODUCT_RTOL = 1e-8
 """A peel must reproduce what it was taken from to this relative error."""
+
+ENOUGH_PROVEN = 0.8
+"""A split into two sparse factors is taken when this share of its hidden nodes is proven."""
+
+SPARSE = 1 / 3
+"""A piece of at most this density that was peeled off is split by its sparsity or not at all."""
 
 MAX_FACTORS = 64
 
@@ -67,7 +73,7 @@ class Chain(NamedTuple):
     evidence: list[Evidence]
 
 
-PeelMethod = Callable[..., "Peel | Generator[Step, None, Peel | None] | None"]
+PeelMethod = Callable[..., "Peel | Steps[Peel | None] | None"]
 
 
 def peel_chain(
@@ -77,7 +83,7 @@ def peel_chain(
     rng: np.random.RandomState,
     n_factors: int | None = None,
     n_nonzero: int | None = None,
-) -> Generator[Step, None, Chain]:
+) -> Steps[Chain]:
     """Split X into as many sparse factors as the methods can find.
 
     Every method sees each open piece from both ends: the piece itself, whose row space holds the
@@ -114,7 +120,7 @@ def peel_chain(
     while any(is_open) and len(pieces) < limit:
         at = is_open.index(True)
         piece = pieces[at]
-        found = yield from _best_peel(piece, methods, rng, n_nonzero)
+        found = yield from _best_peel(piece, methods, rng, n_nonzero, len(pieces) == 1)
         if found is None:
             is_open[at] = False
             continue
@@ -135,10 +141,15 @@ def _best_peel(
     methods: Mapping[str, PeelMethod],
     rng: np.random.RandomState,
     n_nonzero: int | None,
-) -> Generator[Step, None, tuple[Peel, str, str] | None]:
+    is_whole: bool,
+) -> Steps[tuple[Peel, str, str] | None]:
     best: tuple[Peel, str, str] | None = None
     best_cost = count_nonzero(piece)
+    sparse_part = len(methods) > 1 and not is_whole
+    sparse_part = sparse_part and best_cost <= SPARSE * piece.shape[0] * piece.shape[1]
     for name, method in methods.items():
+        if sparse_part and name != "intersection":
+            continue
         for end in ("features", "samples"):
             Y = piece if end == "features" else piece.T
             outcome: Any = method(Y, n_nonzero=n_nonzero, rng=rng)
@@ -150,9 +161,9 @@ def _best_peel(
                 return peel, name, end
             if cost < best_cost:
                 best, best_cost = (peel, name, end), cost
-            if peel.splits and 2 * np.count_nonzero(peel.proven) > len(peel.proven):
-                # Both ends of a split are solved at once: the transpose holds nothing new.
-                break
+            if peel.splits and np.mean(peel.proven) >= ENOUGH_PROVEN:
+                # Both ends of a split are solved at once: no other method adds to it.
+                return peel, name, end
     return best
 
 

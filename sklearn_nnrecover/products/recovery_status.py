@@ -118,6 +118,13 @@ def chain_status(chain: Chain, error: float, tolerance: float, fit: Evidence | N
             "excluded"
         )
         return Status("exact", f"The factors reproduce X to rounding and {how}.", proof)
+    if all(link.method == "butterfly" for link in chain.links):
+        return Status(
+            "partial",
+            "The factors reproduce X to rounding as a fast transform; such factors are never the "
+            "only ones, for example their levels can be exchanged.",
+            None,
+        )
     return Status(
         "partial",
         f"The factors reproduce X to rounding; {len(proven) - n_open} of {len(proven)} hidden "

@@ -6,16 +6,15 @@ several starts on shuffled data must agree before an atom counts as identified.
 
 from __future__ import annotations
 
-from collections.abc import Generator
-
 import numpy as np
 import scipy.sparse as sp
 
-from ..linalg.steps import Step
+from ..linalg.steps import Steps
 from .atom_identification import ACCIDENTS, AtomEvidence, atom_evidence
 from .column_intersections import distinct_rows
-from .description_length import TwoFactors, two_sparse_factors
+from .description_length import LEAST_SAVING, TwoFactors, two_sparse_factors
 from .factor_gauge import row_gauge
+from .integer_pursuit import clean
 from .peeling import Evidence, Matrix, Peel
 
 DEFAULT_BUDGET = 40
@@ -32,7 +31,7 @@ def intersection_factor(
     rng: np.random.RandomState,
     budget: int = DEFAULT_BUDGET,
     n_init: int = 3,
-) -> Generator[Step, None, Peel | None]:
+) -> Steps[Peel | None]:
     """Factor sparse Y = C @ D with sparse C and D of the shortest description found.
 
     Parameters
@@ -60,7 +59,7 @@ def intersection_factor(
     Y.eliminate_zeros()
     if min(Y.shape) < 2 or Y.nnz == 0 or Y.nnz > MAX_DENSITY * Y.shape[0] * Y.shape[1]:
         return None
-    best = yield from two_sparse_factors(Y, rng=rng, max_sweeps=budget)
+    best = yield from finest_factors(Y, rng=rng, max_sweeps=budget)
     evidence = atom_evidence(Y, best.C, best.D)
     if not evidence.identified.any() or best.C.nnz + best.D.nnz >= Y.nnz:
         return None
@@ -85,11 +84,32 @@ def intersection_factor(
     )
 
 
-def _shuffled_start(
-    Y: sp.csr_array, rng: np.random.RandomState, budget: int
-) -> Generator[Step, None, TwoFactors]:
+def finest_factors(
+    Y: sp.csr_array, *, rng: np.random.RandomState, max_sweeps: int
+) -> Steps[TwoFactors]:
+    """Factor Y = C @ D where D is no product of sparse factors itself.
+
+    In a product of three or more sparse factors the shortest two-factor description may merge
+    layers, some atoms being rows of the last factor and some rows of the last two together. As
+    long as ``D = A @ B`` has a shorter description, B takes the place of D and ``C @ A`` that of C.
+    """
+    found = yield from two_sparse_factors(Y, rng=rng, max_sweeps=max_sweeps)
+    while found.D.shape[0] > 1:
+        inner = yield from two_sparse_factors(found.D, rng=rng, max_sweeps=max_sweeps)
+        # Atoms that stay as they are need no code of their own.
+        kept = int(np.sum(np.diff(inner.C.indptr) == 1))
+        if inner.C.nnz - kept + inner.D.nnz >= (1 - LEAST_SAVING) * found.D.nnz:
+            break
+        codes = clean(found.C @ inner.C, 1e-9 * np.abs(found.C.data).max())
+        single = np.bincount(codes.indices, minlength=inner.D.shape[0]) < 2
+        order = np.argsort(single, kind="stable")
+        found = TwoFactors(clean(codes[:, order], 0.0), inner.D[order], int(single.sum()))
+    return found
+
+
+def _shuffled_start(Y: sp.csr_array, rng: np.random.RandomState, budget: int) -> Steps[TwoFactors]:
     rows, columns = rng.permutation(Y.shape[0]), rng.permutation(Y.shape[1])
-    shuffled = yield from two_sparse_factors(Y[rows][:, columns], rng=rng, max_sweeps=budget)
+    shuffled = yield from finest_factors(Y[rows][:, columns], rng=rng, max_sweeps=budget)
     return TwoFactors(
         shuffled.C[np.argsort(rows)],
         shuffled.D[:, np.argsort(columns)],
