@@ -14,6 +14,9 @@ author = "The sklearn-nnrecover developers"
 project_copyright = f"2026, {author}"
 version = release = sklearn_nnrecover.__version__
 
+# The gallery shows the demonstration for one teacher a data set; `make demo` reports ten.
+os.environ.setdefault("N_TEACHERS", "1")
+
 extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",

@@ -93,7 +93,7 @@ def train_student(X, y, n_hidden, seed):
         solver="lbfgs",
         alpha=0,
         tol=1e-10,
-        max_iter=5000,
+        max_iter=2000,
         random_state=seed,
     )
     with warnings.catch_warnings():
@@ -102,7 +102,7 @@ def train_student(X, y, n_hidden, seed):
 
 
 student = train_student(X, y, 10, seed=1)
-print(f"R2 of the student: {student.score(X, y):.6f}")
+print(f"student: R2 {student.score(X, y):.6f}, weight error {recovery_error(student, teacher):.1e}")
 
 figure, axes = plt.subplots(1, 2, figsize=(11, 5), layout="constrained")
 RecoveryDisplay.from_estimator(net, teacher, ax=axes[0])
@@ -114,12 +114,13 @@ for ax, title in zip(axes, ("ReLUNetRecovery", "MLPRegressor of the same width")
 # Every teacher, from its real inputs
 # -----------------------------------
 #
-# ``weight error`` compares with the teacher's weights; where the report does not vouch for all of
-# them, over the units that it vouches for. Pixels of the digits that are blank in every image have
-# no weight that data could tell; the teacher's is set to 0 before comparing, as the recovered one
-# is. A unit of a teacher that is never active on the inputs cannot be seen either, and the right
-# width is then less by one (two of the linnerud teachers, at least one unit of which is constant or
-# linear on all 20 rows, show this).
+# Errors of ``weights`` are taken over all weights where the status is exact, else over those of
+# the units that the report vouches for. Errors ``on data`` compare what each unit adds to the
+# outputs on these inputs: all that can be seen of a unit that they do not pin down.
+#
+# Two things no data can tell, and they are taken off before comparing. Pixels that are blank in all
+# images of digits have no weight: the teacher's is set to 0, as the recovered one is. And a unit of
+# the teacher that is never active on the inputs is invisible, so that the right width is one less.
 
 
 class Row(NamedTuple):
@@ -128,22 +129,33 @@ class Row(NamedTuple):
     name: str
     n_hidden: int
     seed: int
-    unseen: int
     status: str
     identified: int
     width: int
     error: float
+    error_on_data: float
     seconds: float
     student_error: float
     student_score: float
     reason: str
+    remark: str
 
 
 def visible(teacher, X):
-    """Weights of the teacher, zero for inputs that never vary; and how many units never act."""
+    """Teacher without weights of constant inputs and without units that never act; a remark."""
     (W, A), (b, c) = teacher.coefs_, teacher.intercepts_
     W = W * (X.std(axis=0) > 0)[:, None]
-    return ([W, A], [b, c]), int(np.sum(~np.any(X @ W + b > 0, axis=0)))
+    active = X @ W + b > 0
+    seen = active.any(axis=0)
+    remarks = [
+        f"{count} {name}"
+        for name, count in (
+            ("never active", np.sum(~seen)),
+            ("always active", np.sum(active.all(axis=0))),
+        )
+        if count
+    ]
+    return ([W[:, seen], A[seen]], [b[seen], c]), ", ".join(remarks)
 
 
 def units(network, chosen):
@@ -152,16 +164,21 @@ def units(network, chosen):
     return [coefs[0][:, chosen], coefs[1][chosen]], [intercepts[0][chosen], 0 * intercepts[1]]
 
 
-def error_of_identified(net, truth):
-    """Largest weight error, over the units that the report vouches for."""
-    if all(net.report_.identified) and net.n_hidden_ == truth[0][0].shape[1]:
-        return recovery_error(net, truth)
-    found = np.flatnonzero(net.report_.identified)
-    if len(found) == 0:
-        return np.nan
-    match = match_components(net.components_[found], truth[0][0].T, signed=False)
-    recovered = units((net.coefs_, net.intercepts_), found[match.permutation])
-    return recovery_error(recovered, units(truth, match.matched))
+def errors(net, truth, X):
+    """Errors of the weights that the report vouches for, and of each unit's part in the outputs."""
+    (W, A), (b, _) = truth
+    hidden, true_hidden = net.transform(X), np.maximum(X @ W + b, 0)
+    match = match_components(hidden.T, true_hidden.T, signed=False)
+    share = hidden[:, match.permutation, None] * net.coefs_[1][match.permutation]
+    true_share = true_hidden[:, match.matched, None] * A[match.matched]
+    on_data = np.max(np.abs(share - true_share)) / np.max(np.abs(true_share))
+    if net.report_.status == "exact":
+        return recovery_error(net, truth), on_data
+    known = np.array(net.report_.identified)[match.permutation]
+    if not known.any():
+        return np.nan, on_data
+    recovered = units((net.coefs_, net.intercepts_), match.permutation[known])
+    return recovery_error(recovered, units(truth, match.matched[known])), on_data
 
 
 def judge(name, model, n_hidden, seed, n_fresh):
@@ -172,7 +189,7 @@ def judge(name, model, n_hidden, seed, n_fresh):
         rng = np.random.default_rng(seed)
         X = np.vstack([X, rng.standard_normal((n_fresh, X.shape[1]))])
     y = outputs(teacher, X)
-    truth, n_unseen = visible(teacher, X)
+    truth, remark = visible(teacher, X)
     start = time.process_time()
     net = ReLUNetRecovery(random_state=seed).fit(X, y)
     seconds = time.process_time() - start
@@ -181,31 +198,30 @@ def judge(name, model, n_hidden, seed, n_fresh):
         name,
         n_hidden,
         seed,
-        n_unseen,
         net.report_.status,
         sum(net.report_.identified),
         net.n_hidden_,
-        error_of_identified(net, truth),
+        *errors(net, truth, X),
         seconds,
-        recovery_error(student, truth),
+        recovery_error(student, teacher),
         student.score(X, y),
         net.report_.reason,
+        remark,
     )
 
 
 def run(tasks, n_fresh):
     """Judge all teachers of these tasks on all cores, and print a line for each."""
-    print("data set       units  seed  status         identified  weight error  seconds", end="")
-    print("  | student: weight error        R2")
+    columns = "data set       units  seed  status         identified  weights  on data  seconds"
+    print(f"{'errors:':>62}{'student:':>26}\n{columns}  weights  R2")
     jobs = [(*task, seed, n_fresh) for task in tasks for seed in range(N_TEACHERS)]
     rows = []
     for row in Parallel(n_jobs=-1, return_as="generator")(delayed(judge)(*job) for job in jobs):
         identified = f"{row.identified} of {row.width}"
         print(
             f"{row.name:13}  {row.n_hidden:5}  {row.seed:4}  {row.status:13}  {identified:>10}"
-            f"  {row.error:12.1e}  {row.seconds:7.2f}  | {row.student_error:21.1e}"
-            f"  {row.student_score:8.6f}",
-            f"({row.unseen} never active)" if row.unseen else "",
+            f"  {row.error:7.0e}  {row.error_on_data:7.0e}  {row.seconds:7.2f}"
+            f"  {row.student_error:7.0e}  {row.student_score:.6f}  {row.remark}".rstrip(),
             flush=True,
         )
         rows.append(row)
