@@ -154,6 +154,29 @@ def balance(parameters: np.ndarray, group: Rescalings) -> np.ndarray:
     return parameters * np.exp(basis @ t)
 
 
+def gauge_tangent(parameters: np.ndarray, group: Rescalings) -> np.ndarray:
+    """Orthonormal basis of the directions in which rescalings move the parameters.
+
+    Parameters
+    ----------
+    parameters : ndarray of shape (n_parameters,)
+        Concatenated parameters; zeros do not move, and may lower the dimension.
+    group : Rescalings
+        The group.
+
+    Returns
+    -------
+    ndarray of shape (n_parameters, at most group.dimension)
+    """
+    return orthonormal_range(group.log_scales * parameters[:, None])
+
+
+def orthonormal_range(columns: np.ndarray) -> np.ndarray:
+    """Orthonormal basis of the span of columns that may depend on each other."""
+    left, singular, _ = np.linalg.svd(columns, full_matrices=False)
+    return left[:, singular > 1e-10 * singular.max(initial=0.0)]
+
+
 def align_signs(
     parameters: np.ndarray, reference: np.ndarray, group: Rescalings, p: float = 2.0
 ) -> np.ndarray:
@@ -210,36 +233,35 @@ def _nearest_binary(generators: np.ndarray, wanted: np.ndarray) -> np.ndarray:
     return target
 
 
-def solve_binary(rows: np.ndarray, target: np.ndarray) -> np.ndarray:
-    """Solve ``rows @ x = target`` over two elements; of contradicting rows the earlier ones hold.
+def solve_binary(rows: np.ndarray, target: np.ndarray, n_columns: int) -> np.ndarray:
+    """Solve a sparse linear system over two elements; of contradicting rows the earlier ones hold.
 
     Parameters
     ----------
-    rows : ndarray of bool of shape (n_rows, n_columns)
-        Equations, the most certain first.
+    rows : ndarray of int of shape (n_rows, K)
+        Columns of the ones of each equation, the most certain first.
     target : ndarray of bool of shape (n_rows,)
         Right-hand sides.
+    n_columns : int
+        Number of unknowns.
 
     Returns
     -------
     ndarray of bool of shape (n_columns,)
         A solution, False where it is free.
     """
-    n_columns = rows.shape[1]
-    packed = np.column_stack([rows[:, ::-1], target])  # the target is the lowest bit
-    width = packed.shape[1]
     pivots: dict[int, int] = {}
-    for row in np.packbits(packed, axis=1):
-        word = int.from_bytes(row.tobytes(), "big") >> (-width % 8)
+    for row, value in zip(rows.tolist(), target.tolist(), strict=True):
+        word = int(value)  # bit 0 is the right-hand side, bit c + 1 column c
+        for column in row:
+            word ^= 2 << column
         while word > 1:
             lead = word.bit_length() - 1
             if lead not in pivots:
                 pivots[lead] = word
                 break
             word ^= pivots[lead]
-        if len(pivots) == n_columns:
-            break
-    solution = 1  # bit 0 stands for the right-hand side
+    solution = 1
     for lead in sorted(pivots):
         if (pivots[lead] & solution).bit_count() % 2:
             solution |= 1 << lead

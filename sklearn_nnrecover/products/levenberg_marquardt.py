@@ -12,11 +12,18 @@ from typing import NamedTuple
 import numpy as np
 
 from ..linalg.steps import Step, Steps
-from .structured_residuals import CompressedResidual, FactorResidual, Residual, split
+from .structured_residuals import (
+    CompressedResidual,
+    FactorResidual,
+    Residual,
+    SparseResidual,
+    split,
+)
 
 DAMPING_TRIALS = 12
 SMALLEST_OBJECTIVE = 1e-31
 RANK_TOLERANCE = 1e-10
+GRAM_RANK_TOLERANCE = 1e-7
 
 
 class Ending(NamedTuple):
@@ -137,6 +144,11 @@ def local_geometry(residual: Residual, theta: np.ndarray) -> tuple[int, np.ndarr
     variance : ndarray of shape (n_parameters,)
         Variances of the parameters for noise of variance 1, across the null space.
     """
+    if isinstance(residual, SparseResidual):
+        squares, vectors = np.linalg.eigh(residual.normal_equations(theta)[0])
+        kept = squares > GRAM_RANK_TOLERANCE**2 * squares[-1]
+        variance = np.sum(vectors[:, kept] ** 2 / squares[kept], axis=1)
+        return int(np.sum(kept)), vectors[:, ~kept], variance
     if not isinstance(residual, CompressedResidual | FactorResidual):
         return -1, np.zeros((len(theta), 0)), np.full(len(theta), np.inf)
     _, singular, right = np.linalg.svd(residual.jacobian(theta)[0])

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils import check_random_state
 
-from ..linalg.rescalings import rescaled_distance
+from ..linalg.rescalings import orthonormal_range, rescaled_distance
 from .certificates import Certificate, certify
 from .lifted_spectrum import kernel_basis
 from .lifting import lifting_operator, qr_triangle
@@ -71,21 +71,18 @@ def deep_null_space_constant(
     if np.isfinite(certificate.gamma) and not certificate.n_models:
         return DeepNullSpaceConstant(certificate.gamma, certificate.gamma)
     upper = certificate.gamma if np.isfinite(certificate.gamma) else np.inf
+    if certificate.n_models:
+        return DeepNullSpaceConstant(1.0, upper)
     operator = lifting_operator(chain)
     kernel = kernel_basis(operator)
     lower = 1.0
     for _ in range(n_samples):
         parameters = [rng.standard_normal(size) for size in operator.sizes]
-        tangent = _orthonormal(operator.segre_jacobian(parameters).toarray())
+        tangent = orthonormal_range(operator.segre_jacobian(parameters).toarray())
         across = tangent - kernel @ (kernel.T @ tangent)
         smallest = float(np.linalg.svd(across, compute_uv=False)[-1])
         lower = max(lower, 1 / smallest if smallest > 1e-12 else np.inf)
     return DeepNullSpaceConstant(lower, max(upper, lower))
-
-
-def _orthonormal(columns: np.ndarray) -> np.ndarray:
-    left, singular, _ = np.linalg.svd(columns, full_matrices=False)
-    return left[:, singular > 1e-10 * singular[0]]
 
 
 class StabilityBound(NamedTuple):

@@ -16,7 +16,14 @@ import numpy as np
 from scipy import sparse
 
 from ..linalg.blocks import require_memory, working_memory_bytes
-from ..linalg.rescalings import Rescalings, align_signs, balance, layer_rescalings, path_rescalings
+from ..linalg.rescalings import (
+    Rescalings,
+    align_signs,
+    balance,
+    gauge_tangent,
+    layer_rescalings,
+    path_rescalings,
+)
 from ..linalg.steps import Steps, run_to_end
 from .lack_of_fit import (
     combined_p_value,
@@ -156,11 +163,13 @@ def fit_structured(
     """
     structures = check_structures(structures, np.shape(X))
     X = _dense_data(X)
-    norm = float(np.linalg.norm(X))
-    if norm == 0:
+    largest = float(np.abs(X).max())
+    if largest == 0:
         raise ValueError(
             "X is zero: any zero factor explains it, so no parameter can be recovered."
         )
+    # Squares of very small or large entries would underflow or overflow.
+    norm = largest * float(np.linalg.norm(X / largest))
     X = X / norm
     operator = _operator_or_none(structures)
     residual = choose_residual(structures, X, operator)
@@ -306,7 +315,7 @@ def _summary(
 
 def _moved_beyond(free: np.ndarray, group: Rescalings, theta: np.ndarray) -> np.ndarray:
     """Parameters that null directions of the Jacobian move and rescalings do not."""
-    gauge = np.linalg.qr(group.log_scales * theta[:, None])[0]
+    gauge = gauge_tangent(theta, group)
     beyond = free - gauge @ (gauge.T @ free)
     return np.linalg.norm(beyond, axis=1) > 1e-6
 

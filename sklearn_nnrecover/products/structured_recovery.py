@@ -26,6 +26,9 @@ from .structured_least_squares import (
     fit_structured,
 )
 
+LARGEST_RELATIVE_ERROR = 0.01
+NON_ZERO = 1e-8
+
 
 @dataclass(frozen=True, eq=False)
 class StructuredRecovery:
@@ -128,11 +131,13 @@ def recover_structured(
                     "Theorem 1 bounds the error of the parameters' tensor below its norm",
                 )
             )
-    status, proof, reason = _judge(fit, certificate)
+    status, proof, reason = _judge(fit, certificate, bound)
     return StructuredRecovery(fit, certificate, bound, status, proof, reason, conditions)
 
 
-def _judge(fit: StructuredFit, certificate: Certificate | None) -> tuple[str, str | None, str]:
+def _judge(
+    fit: StructuredFit, certificate: Certificate | None, bound: StabilityBound | None
+) -> tuple[str, str | None, str]:
     """Status, proof and reason of a structured fit."""
     if certificate is not None and certificate.verdict == NOT_IDENTIFIABLE:
         return (
@@ -147,7 +152,7 @@ def _judge(fit: StructuredFit, certificate: Certificate | None) -> tuple[str, st
             "Two different lists of parameters fit X equally well: these structures do not "
             "determine them; constrain the factors further.",
         )
-    if fit.exact and certificate is not None and certificate.verdict == IDENTIFIABLE:
+    if fit.exact and certificate is not None and _certified_here(fit, certificate, bound):
         return (
             "exact",
             "global",
@@ -157,7 +162,7 @@ def _judge(fit: StructuredFit, certificate: Certificate | None) -> tuple[str, st
     if not fit.exact and (misfit := _misfit(fit)):
         return "not_recovered", None, misfit
     if not fit.pinned_down:
-        return _partly_free(fit)
+        return _partly_free(fit, proven=certificate is not None and certificate.gamma == 1)
     isolated = (
         f"the solution is isolated up to {fit.gauge_dimension} rescalings and {fit.n_agreeing} "
         "independent starts agree"
@@ -190,6 +195,23 @@ def _judge(fit: StructuredFit, certificate: Certificate | None) -> tuple[str, st
     )
 
 
+def _certified_here(
+    fit: StructuredFit, certificate: Certificate, bound: StabilityBound | None
+) -> bool:
+    """Whether a certificate, which is about generic parameters, covers the fitted ones.
+
+    With infeasible paths, zero parameters can leave others free. And a smallest singular value so
+    small that rounding may move the tensor proves nothing.
+    """
+    if certificate.verdict != IDENTIFIABLE or bound is None:
+        return False
+    size = float(np.prod([np.linalg.norm(h) for h in fit.parameters]))
+    if not bound.tensor < LARGEST_RELATIVE_ERROR * size:
+        return False
+    smallest = min(float(np.abs(h).min() / np.abs(h).max()) for h in fit.parameters)
+    return certificate.complete or fit.pinned_down or smallest > NON_ZERO
+
+
 def _misfit(fit: StructuredFit) -> str:
     """Why noise does not explain the residual; empty when it does."""
     if fit.signal is not None and fit.signal > LEVEL:
@@ -208,7 +230,7 @@ def _misfit(fit: StructuredFit) -> str:
     )
 
 
-def _partly_free(fit: StructuredFit) -> tuple[str, str | None, str]:
+def _partly_free(fit: StructuredFit, *, proven: bool) -> tuple[str, str | None, str]:
     if fit.jacobian_rank < 0:
         return (
             "not_recovered",
@@ -216,7 +238,8 @@ def _partly_free(fit: StructuredFit) -> tuple[str, str | None, str]:
             "The Jacobian is too large to decompose: whether X determines the parameters is open.",
         )
     free = sum(int(np.sum(np.isinf(errors))) for errors in fit.standard_errors)
-    if free < fit.n_parameters and fit.exact and fit.n_agreeing >= AGREEING_STARTS:
+    agreed = proven or fit.n_agreeing >= AGREEING_STARTS
+    if free < fit.n_parameters and fit.exact and agreed:
         return (
             "partial",
             None,

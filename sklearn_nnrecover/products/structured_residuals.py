@@ -1,10 +1,11 @@
 """Linearised residuals of a structured product ``M_1(h_1) ... M_K(h_K) - X``.
 
-Levenberg-Marquardt needs, at each point, the value of the residual and the damped step. Three
+Levenberg-Marquardt needs, at each point, the value of the residual and the damped step. Four
 models provide them; `choose_residual` takes the cheapest.
 
 * `CompressedResidual`: with A = Q R the lifting operator, ``|M_1 ... M_K - X|^2`` is
   ``|R P(h) - Q'X|^2`` plus a constant. One triangular matrix of order n_paths replaces X.
+* `SparseResidual`: the same residual through a sparse A, its Jacobian a sparse product.
 * `FactorResidual`: the Jacobian of the product itself, in blocks of rows of X, each reduced at
   once to a triangle of order n_parameters (a tall-skinny QR).
 * `OperatorResidual`: products with the Jacobian and its transpose only, and LSMR for the step.
@@ -77,14 +78,7 @@ def damped_solver(jacobian: np.ndarray, residual: np.ndarray) -> Stepper:
     least damping in place of the cut.
     """
     if jacobian.shape[1] > DECOMPOSED_PARAMETERS:
-        gram, gradient = jacobian.T @ jacobian, jacobian.T @ residual
-        least = LEAST_DAMPING * float(np.trace(gram)) / len(gram)
-
-        def cholesky_step(mu: float) -> np.ndarray:
-            damped = gram + max(mu, least) * np.eye(len(gram))
-            return -scipy.linalg.solve(damped, gradient, assume_a="pos", check_finite=False)
-
-        return cholesky_step
+        return normal_solver(jacobian.T @ jacobian, jacobian.T @ residual)
     left, singular, right = np.linalg.svd(jacobian, full_matrices=False)
     kept = singular > NULL_SINGULAR_VALUE * singular[0]
     singular, right = singular[kept], right[kept]
@@ -92,6 +86,17 @@ def damped_solver(jacobian: np.ndarray, residual: np.ndarray) -> Stepper:
 
     def step(mu: float) -> np.ndarray:
         return -(right.T @ (singular / (singular**2 + mu) * projected))
+
+    return step
+
+
+def normal_solver(gram: np.ndarray, gradient: np.ndarray) -> Stepper:
+    """Steps from the normal equations, with a least damping that keeps them solvable."""
+    least = LEAST_DAMPING * float(np.trace(gram)) / len(gram)
+
+    def step(mu: float) -> np.ndarray:
+        damped = gram + max(mu, least) * np.eye(len(gram))
+        return -scipy.linalg.solve(damped, gradient, assume_a="pos", check_finite=False)
 
     return step
 
@@ -152,6 +157,44 @@ class CompressedResidual:
     def linearise(self, theta: np.ndarray) -> Stepper:
         """Return the damped step as a function of the damping."""
         return damped_solver(*self.jacobian(theta))
+
+
+class SparseResidual:
+    """Residual through a sparse lifting operator: ``A P(h) - X``, its Jacobian sparse too.
+
+    Steps solve the damped normal equations, whose matrix is a sparse product.
+
+    Parameters
+    ----------
+    operator : LiftingOperator
+        The lifting operator.
+    matrix, data, scatter
+        Its sparse matrix and the data, equal rows merged by `merge_equal_rows`.
+    """
+
+    def __init__(
+        self, operator: LiftingOperator, matrix: Any, data: np.ndarray, scatter: float = 0.0
+    ):
+        self.sizes = operator.sizes
+        self._operator = operator
+        self._matrix, self._data, self._scatter = matrix, data, scatter
+
+    def _difference(self, theta: np.ndarray) -> np.ndarray:
+        return self._matrix @ self._operator.segre(split(theta, self.sizes)) - self._data
+
+    def objective(self, theta: np.ndarray) -> float:
+        """Return the squared residual."""
+        return float(np.sum(self._difference(theta) ** 2)) + self._scatter**2
+
+    def normal_equations(self, theta: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Return ``J'J`` and the gradient ``J'(A P(h) - X)``."""
+        jacobian = self._matrix @ self._operator.segre_jacobian(split(theta, self.sizes))
+        gram = (jacobian.T @ jacobian).toarray()
+        return gram, jacobian.T @ self._difference(theta)
+
+    def linearise(self, theta: np.ndarray) -> Stepper:
+        """Return the damped step as a function of the damping."""
+        return normal_solver(*self.normal_equations(theta))
 
 
 class FactorResidual:
@@ -371,10 +414,14 @@ def choose_residual(
         The lifting operator where it could be built.
     """
     n_parameters = sum(structure.n_parameters for structure in structures)
+    per_iteration = 2.0 * X.size * n_parameters**2
     if operator is not None and operator.matrix is not None:
         matrix, data, scatter = merge_equal_rows(operator.matrix, X.ravel())
         if compression_pays(len(data), operator.shape[1], X.size, n_parameters):
             return CompressedResidual(operator, matrix, data, scatter)
-    if 2.0 * X.size * n_parameters**2 <= JACOBIAN_FLOPS:
+        sparse_flops = 2.0 * getattr(matrix, "nnz", np.inf) * len(operator.sizes) ** 2
+        if sparse_flops + n_parameters**3 / 3 < 0.1 * per_iteration:
+            return SparseResidual(operator, matrix, data, scatter)
+    if per_iteration <= JACOBIAN_FLOPS:
         return FactorResidual(structures, X)
     return OperatorResidual(structures, X)

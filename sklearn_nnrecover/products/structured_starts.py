@@ -10,6 +10,7 @@ from collections.abc import Iterator, Sequence
 
 import numpy as np
 import scipy.linalg
+from scipy import sparse
 from scipy.sparse.linalg import lsmr
 
 from ..linalg.rescalings import solve_binary
@@ -19,6 +20,7 @@ from .structured_residuals import CompressedResidual, Residual
 SPECTRAL_ITERATIONS = 2
 LIFTED_ITERATIONS = 1000
 RANDOM_BEFORE_LIFTED = 3
+LARGEST_MONOMIAL_SYSTEM = 3000
 POWER_SWEEPS = 10
 
 
@@ -49,6 +51,8 @@ def starts(
         Concatenated parameters.
     """
     sizes = residual.sizes
+    if operator is not None and not operator.complete and sum(sizes) > LARGEST_MONOMIAL_SYSTEM:
+        operator = None
     if isinstance(residual, CompressedResidual) and operator is not None:
         values = scipy.linalg.lstsq(residual.triangle, residual.target, lapack_driver="gelsd")[0]
         yield "lifted", rank_one(operator, values)
@@ -105,15 +109,15 @@ def rank_one_on_paths(paths: np.ndarray, values: np.ndarray, sizes: Sequence[int
     magnitude = np.abs(values)
     weight = magnitude / max(float(magnitude.max(initial=0.0)), 1e-300)
     certain = weight > 1e-12
-    incidence = np.zeros((int(certain.sum()), n_parameters))
-    np.put_along_axis(incidence, columns[certain], 1.0, axis=1)
-    gram = (incidence.T * weight[certain]) @ incidence
-    target = incidence.T @ (weight[certain] * np.log(magnitude[certain]))
+    ends = np.arange(int(certain.sum()) + 1) * paths.shape[1]
+    incidence = sparse.csr_array(
+        (np.ones(ends[-1]), columns[certain].ravel(), ends), shape=(len(ends) - 1, n_parameters)
+    )
+    weighted = incidence.T.multiply(weight[certain]).tocsr()
+    gram, target = (weighted @ incidence).toarray(), weighted @ np.log(magnitude[certain])
     log_scale = scipy.linalg.lstsq(gram, target, cond=1e-13)[0]
     order = np.argsort(-weight, kind="stable")
-    rows = np.zeros((len(paths), n_parameters), dtype=bool)
-    np.put_along_axis(rows, columns, True, axis=1)
-    negative = solve_binary(rows[order], values[order] < 0)
+    negative = solve_binary(columns[order], values[order] < 0, n_parameters)
     theta = np.exp(log_scale) * np.where(negative, -1.0, 1.0)
-    theta[~(incidence > 0).any(axis=0)] = 0.0  # on no path that carries anything
+    theta[np.diag(gram) == 0] = 0.0  # on no path that carries anything
     return theta

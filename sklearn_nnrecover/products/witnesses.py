@@ -12,7 +12,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..linalg.rescalings import Rescalings, align_signs, balance
+from ..linalg.rescalings import Rescalings, align_signs, balance, gauge_tangent
 from ..linalg.steps import run_to_end
 from .levenberg_marquardt import levenberg_marquardt, local_geometry
 from .lifting import LiftingOperator
@@ -103,7 +103,8 @@ def _starts(
     if [structure.n_parameters for structure in rivals] == [len(h) for h in truth]:
         theta = np.concatenate(truth)
         _, free, _ = local_geometry(residual, theta)
-        gauge = np.linalg.qr(group.log_scales[_free_parameters(rivals)] * theta[:, None])[0]
+        rows = _free_parameters(rivals)
+        gauge = gauge_tangent(theta, Rescalings(group.log_scales[rows], group.signs[rows]))
         beyond = free - gauge @ (gauge.T @ free)
         direction = beyond @ (beyond.T @ rng.standard_normal(len(theta)))
         if (length := float(np.linalg.norm(direction))) > 1e-6:

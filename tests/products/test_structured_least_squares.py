@@ -15,6 +15,7 @@ from sklearn_nnrecover.products.structured_residuals import (
     CompressedResidual,
     FactorResidual,
     OperatorResidual,
+    SparseResidual,
     merge_equal_rows,
 )
 from sklearn_nnrecover.products.structures import (
@@ -24,6 +25,7 @@ from sklearn_nnrecover.products.structures import (
     Diagonal,
     SparseSupport,
     Subspace,
+    butterfly_levels,
 )
 
 from .structured_cases import IDENTIFIABLE, contiguous_convolutions, gaussian
@@ -170,6 +172,48 @@ def test_three_models_of_the_residual_agree(seed):
     for model, step in zip(models, steps, strict=True):
         assert model.objective(theta) == pytest.approx(models[0].objective(theta))
         np.testing.assert_allclose(step, steps[0], atol=1e-7)
+
+
+def test_a_sparse_jacobian_gives_the_same_steps(seed):
+    rng = np.random.RandomState(seed)
+    structures = [Convolution(12, 3, boundary="full"), SparseSupport(np.tri(12)), Diagonal(12)]
+    X, _ = make_structured_product(structures, noise=0.1, random_state=rng)
+    operator = lifting_operator(structures)
+    one = SparseResidual(operator, *merge_equal_rows(operator.matrix, X.ravel()))
+    other = FactorResidual(structures, X)
+    theta = rng.standard_normal(sum(structure.n_parameters for structure in structures))
+    assert one.objective(theta) == pytest.approx(other.objective(theta))
+    for damping in (0.1, 10.0):
+        np.testing.assert_allclose(
+            one.linearise(theta)(damping), other.linearise(theta)(damping), atol=1e-7
+        )
+
+
+def test_butterfly_of_order_64(seed):
+    """768 parameters: sparse normal equations, exact after one step from the lifted problem."""
+    structures = butterfly_levels(64)
+    X, truth = make_structured_product(structures, random_state=seed)
+    result = recover(X, structures, certify_structures=True)
+    assert (result.status, result.proof) == ("exact", "global")
+    assert result.fit.n_starts == 1 and result.fit.n_iter <= 3
+    gauge = result.certificate.rescalings
+    error = factor_distance(result.fit.parameters, truth.parameters_, gauge=gauge)
+    assert error < 1e-9 * np.linalg.norm(np.concatenate(result.fit.parameters))
+
+
+def test_a_certificate_for_generic_parameters_does_not_cover_zeros(seed):
+    """Nodes of a butterfly without incoming weight leave their outgoing weights free."""
+    structures = butterfly_levels(4)
+    rng = np.random.RandomState(seed)
+    h = [rng.standard_normal(8), rng.standard_normal(8)]
+    first = structures[0].matrix(h[0]).toarray()
+    first[:, 1] = 0.0  # inner node 1 receives nothing
+    X = first @ structures[1].matrix(h[1])
+    result = recover(X, structures, certify_structures=True)
+    assert result.certificate.verdict == "identifiable"
+    assert result.status == "partial" and result.proof is None
+    free = np.isinf(np.concatenate(result.fit.standard_errors))
+    assert 0 < free.sum() < 16
 
 
 def test_jacobian_in_blocks_of_rows(seed):
