@@ -12,6 +12,7 @@ from typing import Any, NamedTuple
 import numpy as np
 from scipy import sparse
 from scipy.optimize import linear_sum_assignment
+from sklearn.pipeline import Pipeline
 
 from .linalg.rescalings import Rescalings, rescaled_distance
 
@@ -265,7 +266,8 @@ def recovery_scorer(estimator: Any, X: Any, y: Any = None) -> float:
     Parameters
     ----------
     estimator : fitted estimator
-        Any estimator of this library (it has ``report_`` and ``description_length``).
+        Any estimator of this library (it has ``report_`` and ``description_length``), or a
+        pipeline that ends in one.
     X : array-like of shape (n_samples, n_features)
         Samples to describe.
     y : array-like or None
@@ -277,6 +279,8 @@ def recovery_scorer(estimator: Any, X: Any, y: Any = None) -> float:
         Minus the nats per sample that the parameters and the residuals on (X, y) cost; -1e100 for
         a fit whose status is ``"not_recovered"``, so that it ranks below any recovered one.
     """
+    if isinstance(estimator, Pipeline):
+        X, estimator = estimator[:-1].transform(X), estimator[-1]
     if estimator.report_.status == "not_recovered":
         return -1e100
     return -float(estimator.description_length(X, y))
