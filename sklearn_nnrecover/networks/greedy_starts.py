@@ -18,6 +18,8 @@ from sklearn_nnrecover.networks.variable_projection import Projection, Separable
 # A candidate whose squared norm shrinks below this fraction when it is orthogonalised against the
 # present features is a copy of them: its score would be rounding.
 COPY = 1e-6
+# Mean squared activation below which a candidate only grazes a sample by rounding.
+GRAZE = 1e-20
 
 
 def random_hyperplanes(samples: Samples, n_units: int, rng: np.random.RandomState) -> np.ndarray:
@@ -70,7 +72,7 @@ def candidate_falls(
     inside, _ = dtrtrs(at.factor, (at.features @ H.T) / at.scale[:, None], lower=1)
     left = squared - np.einsum("ij,ij->j", inside, inside)
     gained = H @ at.residual.T
-    usable = left > COPY * squared
+    usable = (left > COPY * squared) & (squared > GRAZE * problem.samples.weight.sum())
     return np.where(
         usable, np.einsum("ij,ij->i", gained, gained) / np.where(usable, left, 1.0), 0.0
     )

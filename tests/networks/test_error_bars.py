@@ -24,7 +24,8 @@ def fitted(rng, X, activation, intercept=True, weighted=True, n_outputs=2):
     n, d = X.shape
     weight = rng.randint(1, 4, n).astype(float) if weighted else np.ones(n)
     scaled = (X - X.mean(axis=0)) / np.maximum(X.std(axis=0), 1e-12)
-    T = scaled @ rng.standard_normal((d, 2)) + (0.3 if intercept else 0.0)
+    # Orthogonal units: parallel ones would have output weights without error bars.
+    T = 1.5 * scaled @ np.linalg.qr(rng.standard_normal((d, 2)))[0] + (0.3 if intercept else 0.0)
     y = activation.value(T) @ rng.standard_normal((2, n_outputs))
     y = 3 * y + 0.3 * rng.standard_normal(y.shape)
     samples, design = orthonormal_design(X, y, weight, intercept=intercept)
