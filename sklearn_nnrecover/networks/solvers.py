@@ -154,11 +154,12 @@ def solve_varpro(
     samples: Samples, n_hidden: int | None, options: Options, rng: np.random.RandomState
 ) -> Steps[Recovery | Declined]:
     """Any data: search for the least-squares optimum, at a width chosen by BIC if none is given."""
+    known = None
     if n_hidden is None:
         path = yield from select_width(
             samples, rng=rng, activation=options.activation, max_work=SEARCH_WORK
         )
-        n_hidden = path.width
+        n_hidden, known = path.width, path.best.network.V
     affordable = int(SEARCH_WORK / step_work(samples, n_hidden))
     search = yield from search_least_squares(
         samples,
@@ -167,6 +168,7 @@ def solve_varpro(
         activation=options.activation,
         n_init=options.n_init,
         max_iter=max(options.max_iter, min(options.n_init * options.max_iter, affordable)),
+        known=known,
     )
     return Recovery(search.network, "varpro", search.loss, search.n_agreeing, search=search)
 
