@@ -72,8 +72,8 @@ numpydoc_validation_exclude = {
     r"\.(fit_transform|get_feature_names_out|get_metadata_routing|get_params)$",
     r"\.(score|set_callbacks|set_output|set_params)$",
     r"\.set_\w+_request$",
-    # Named tuples: their parameters are the attributes that they document.
-    r"\.(Condition|Match)$",
+    # Named tuples and data classes: their parameters are the attributes that they document.
+    r"\.(Certificate|Condition|DeepNullSpaceConstant|Match|StabilityBound|Witness)$",
     # Documented in their base class.
     r"\.structures\.(?!Structure\.)\w+\.(adjoint|basis|matrix)$",
 }

@@ -139,6 +139,7 @@ def certify(
     Returns
     -------
     Certificate
+        The verdict and what it rests on; `print` shows it as a table.
 
     Raises
     ------

@@ -18,7 +18,7 @@ from __future__ import annotations
 
 from .certificates import Certificate, certificate_conditions, certify
 from .lifted_spectrum import kernel_basis
-from .lifting import LiftingOperator, lifting_operator
+from .lifting import lifting_operator
 from .stability import (
     DeepNullSpaceConstant,
     StabilityBound,
@@ -31,7 +31,6 @@ from .witnesses import Witness
 __all__ = [
     "Certificate",
     "DeepNullSpaceConstant",
-    "LiftingOperator",
     "StabilityBound",
     "Witness",
     "certificate_conditions",

@@ -266,6 +266,7 @@ def kernel_basis(operator: LiftingOperator, *, max_columns: int = 4096) -> np.nd
     Returns
     -------
     ndarray of shape (n_paths, kernel_dimension)
+        One basis vector a column.
 
     Raises
     ------

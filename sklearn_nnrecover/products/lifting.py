@@ -25,7 +25,8 @@ from scipy import sparse
 from scipy.sparse.linalg import LinearOperator
 
 from ..linalg.blocks import MEBIBYTE, require_memory, working_memory_bytes
-from .structures import check_structures, written_entries
+from .structures import check_structures
+from .structures.checks import written_entries
 
 DENSE_FILL = 0.2
 CANCELLED = 1e-13
@@ -73,7 +74,13 @@ class LiftingOperator(LinearOperator):
         return tensor
 
     def segre_jacobian(self, parameters: Sequence[np.ndarray]) -> sparse.csr_array:
-        """Return the derivative of P, shape (n_paths, n_parameters): K entries a path."""
+        """Return the derivative of P, shape (n_paths, n_parameters): K entries a path.
+
+        Parameters
+        ----------
+        parameters : sequence of K ndarrays
+            Parameters, factor by factor.
+        """
         chosen = [np.asarray(h)[i] for h, i in zip(parameters, self.paths.T, strict=True)]
         # Product of all the other parameters of the path: prefix times suffix, safe with zeros.
         others = np.ones(self.paths.shape)
@@ -91,7 +98,13 @@ class LiftingOperator(LinearOperator):
         )
 
     def tensor(self, values: np.ndarray) -> np.ndarray:
-        """Return values on paths as a full array of K axes, zero elsewhere."""
+        """Return values on paths as a full array of K axes, zero elsewhere.
+
+        Parameters
+        ----------
+        values : ndarray of shape (n_paths,)
+            Values on the feasible paths.
+        """
         full = np.zeros(self.sizes)
         full[tuple(self.paths.T)] = values
         return full
@@ -138,6 +151,8 @@ def lifting_operator(
     Returns
     -------
     LiftingOperator
+        A :class:`scipy.sparse.linalg.LinearOperator` that also knows its feasible `paths`, its
+        `matrix` where it is stored, and the tensor `segre(parameters)` that it acts on.
 
     Raises
     ------

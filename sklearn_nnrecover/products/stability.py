@@ -61,6 +61,7 @@ def deep_null_space_constant(
     Returns
     -------
     DeepNullSpaceConstant
+        Lower and upper bound.
     """
     chain = check_structures(structures)
     rng = check_random_state(random_state)
@@ -145,6 +146,7 @@ def stability_bound(
     Returns
     -------
     StabilityBound
+        Both bounds, the measured errors beside them, and why a bound is infinite.
     """
     measured_tensor = measured_distance = np.nan
     if truth is not None:
@@ -173,6 +175,11 @@ def tensor_distance(first: Sequence[np.ndarray], second: Sequence[np.ndarray]) -
     """Frobenius norm of ``P(first) - P(second)``, without forming the tensors.
 
     Each factor lives in the span of two vectors: the difference is a tensor of 2^K entries.
+
+    Parameters
+    ----------
+    first, second : sequence of K ndarrays
+        Parameters, factor by factor.
     """
     cores = []
     for h, g in zip(first, second, strict=True):

@@ -19,7 +19,7 @@ Subclass `Structure` and write `matrix` alone: the rest follows from it.
 from .base import EntrywiseStructure, Structure
 from .bases import Basis, Restricted, Subspace
 from .blocks import Blocks
-from .checks import check_structure, check_structures, written_entries
+from .checks import check_structure, check_structures
 from .convolutions import Circulant, Convolution, Toeplitz
 from .supports import ButterflyLevel, Diagonal, SparseSupport, butterfly_levels
 
@@ -39,5 +39,4 @@ __all__ = [
     "butterfly_levels",
     "check_structure",
     "check_structures",
-    "written_entries",
 ]

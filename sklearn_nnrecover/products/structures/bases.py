@@ -101,7 +101,13 @@ class Restricted(Structure):
         super().__init__(structure.shape, len(self.support))
 
     def embed(self, h: np.ndarray) -> np.ndarray:
-        """Parameters of the full structure, zero outside the support."""
+        """Return the parameters of the full structure, zero outside the support.
+
+        Parameters
+        ----------
+        h : ndarray of shape (n_parameters,)
+            Parameters on the support.
+        """
         full = np.zeros(self.structure.n_parameters)
         full[self.support] = h
         return full
