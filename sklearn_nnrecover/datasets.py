@@ -214,7 +214,9 @@ def make_structured_product(
     noise: float = 0.0,
     random_state: Any = None,
 ) -> tuple[np.ndarray, Bunch]:
-    """Product of structured factors with random parameters, ``X = M_1(h_1) ... M_K(h_K) + noise``.
+    """Product of structured factors with random parameters, and noise.
+
+    The data are ``X = M_1(h_1) @ ... @ M_K(h_K) + noise``.
 
     Parameters
     ----------
