@@ -26,7 +26,7 @@ from .dictionary_learning import (
     LearningOptions,
     explored_rows,
     in_gauge,
-    learn_dictionary,
+    learn_with_halves,
 )
 from .encoders import ENCODERS, CodeRule, encode
 from .judgement import Judgement, judge_dictionary, judge_mixture
@@ -446,10 +446,12 @@ class TiedAutoencoder(
         atoms = rng.standard_normal(shape)
         return atoms / np.linalg.norm(atoms, axis=1, keepdims=True)
 
-    def _halves(self, samples: Samples, n_components: int, rng: np.random.RandomState) -> Any:
-        """Two disjoint random sets of samples, as large as needed; None if there are too few."""
+    def _halves(
+        self, samples: Samples, n_components: int, rng: np.random.RandomState
+    ) -> list[Samples]:
+        """Two disjoint random sets of samples, as large as needed; none if there are too few."""
         if not self.stability or len(samples) < 4:
-            return None
+            return []
         most = HALF_EXPLORATIONS * explored_rows(len(samples), n_components, samples.shape[1])
         size = min(len(samples) // 2, most)
         rows = rng.permutation(len(samples))
@@ -462,14 +464,10 @@ class TiedAutoencoder(
         start: np.ndarray | None,
         rng: np.random.RandomState,
     ) -> Steps[Judgement]:
-        learned = yield from learn_dictionary(samples, options, rng, start=start)
         halves = self._halves(samples, options.n_components, rng)
-        atoms = []
-        for half in halves or ():
-            again = yield from learn_dictionary(half, options, rng)
-            atoms.append(again.polished.atoms)
-        learned = in_gauge(learned)
-        return self._judge(samples, learned, tuple(atoms) or None, len(samples), rng)
+        learned, *again = yield from learn_with_halves(samples, halves, options, rng, start=start)
+        atoms = tuple(half.polished.atoms for half in again)
+        return self._judge(samples, in_gauge(learned), atoms or None, len(samples), rng)
 
     def _judge(
         self, samples: Samples, learned: Learned, halves: Any, n_seen: int, rng: Any
@@ -496,14 +494,14 @@ class TiedAutoencoder(
         mixture = yield from learn_mixture(samples, n_components, rng, start=start, **settings)
         halves = self._halves(samples, n_components, rng)
         means = []
-        for half in halves or ():
+        for half in halves:
             again = yield from learn_mixture(half, n_components, rng, **settings)
             means.append(again.means)
         order = np.argsort(-mixture.counts, kind="stable")
         mixture = mixture._replace(means=mixture.means[order], counts=mixture.counts[order])
-        with np.errstate(divide="ignore"):
-            size = np.sqrt(mixture.noise_variance) / np.sqrt(mixture.counts)
-        size = np.where(mixture.counts > 0, size, np.inf)
+        filled = mixture.counts > 0
+        size = np.sqrt(mixture.noise_variance / np.where(filled, mixture.counts, 1))
+        size = np.where(filled, size, np.inf)
         errors = np.repeat(size[:, None], samples.shape[1], axis=1)
         self._set_model(mixture.means, errors, options.rule, mixture.noise_variance, len(samples))
         eps = float(np.finfo(self.dtype_).eps)

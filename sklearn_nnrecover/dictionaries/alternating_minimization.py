@@ -181,7 +181,7 @@ def find_atoms(
         if iteration >= GROW_FROM and exploring and width < rule.n_nonzero:
             strength = np.abs(codes.data).mean(dtype=np.float64) if codes.nnz else 0.0
             sizable = float(np.median(following)) > 0.1 * strength
-            stalled = quiet and abs(decrease) < 0.02 and open_share > 0.1
+            stalled = quiet and abs(decrease) < 0.02 and open_share > 0.25
             grown = bool(
                 not grow or (sizable and (stalled or (open_share > 0.5 and update != "gradient")))
             )

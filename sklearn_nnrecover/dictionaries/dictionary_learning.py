@@ -10,6 +10,7 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
+from scipy import sparse
 
 from sklearn_nnrecover.dictionaries.alternating_minimization import (
     Found,
@@ -20,16 +21,18 @@ from sklearn_nnrecover.dictionaries.encoders import (
     THRESHOLDING,
     CodeRule,
     balanced_threshold,
+    correlations,
     encode,
-    padded_to_csr,
 )
 from sklearn_nnrecover.dictionaries.orthogonal_matching_pursuit import (
     orthogonal_matching_pursuit,
 )
 from sklearn_nnrecover.dictionaries.polishing import Polished, doubtful_residual, polish
 from sklearn_nnrecover.dictionaries.samples import Samples
+from sklearn_nnrecover.dictionaries.stability import agreement_threshold, matched_cosines
 from sklearn_nnrecover.dictionaries.support_growth import (
     ALPHA,
+    description_length,
     noise_correlation_square,
 )
 from sklearn_nnrecover.linalg.steps import Steps
@@ -38,7 +41,7 @@ EXPLORED_ROWS = 4000  # at least, and
 EXPLORED_PER_ATOM = 16
 EXPLORED_PER_FEATURE = 8
 CALIBRATION_ROWS = 4000
-MAX_WIDENINGS = 3
+MAX_WIDTHS = 4  # times that the number of active atoms is corrected after polishing
 ROUNDINGS = 100.0  # in units of machine epsilon times the sample: below, nothing counts
 
 
@@ -53,11 +56,17 @@ class Learned(NamedTuple):
         The encoder with the constants chosen from the data.
     noise_variance : float
         Of one entry of X: median squared residual over its degrees of freedom.
+    open_share : float
+        Share of samples whose residual is more than noise, when exploring ended.
+    description_length : float
+        Nats per sample, for comparing starts.
     """
 
     polished: Polished
     rule: CodeRule
     noise_variance: float
+    open_share: float = 1.0
+    description_length: float = np.inf
 
 
 class LearningOptions(NamedTuple):
@@ -122,13 +131,71 @@ def learn_dictionary(
     rule = replace(rule, threshold=0.0)
     if rule.encoder in THRESHOLDING:
         rule, _ = calibrate(samples, D, rule, options, rng)
-    for _ in range(MAX_WIDENINGS):
+    for change in range(MAX_WIDTHS):
         polished = yield from polish(samples, D, rule, tol=options.tol, max_passes=max_passes)
         D, width = polished.atoms, rule.n_nonzero
-        rule, noise_variance = calibrate(samples, D, rule, options, rng)
+        calibrated, noise_variance = calibrate(samples, D, rule, options, rng)
+        narrower = replace(rule, n_nonzero=max(width - 1, 1))
+        if options.grow and change == 0 and calibrated.n_nonzero == width > 1:
+            tried, variance = calibrate(samples, D, narrower, options, rng)
+            if tried.n_nonzero < width:
+                calibrated, noise_variance = tried, variance
+        rule = calibrated
         if rule.n_nonzero == width:
             break
-    return Learned(polished, rule, noise_variance)
+    length = description_length(
+        float(polished.residual_square.sum()),
+        float(np.trace(polished.code_gram)),
+        int(polished.usage.sum()),
+        len(samples),
+        samples.shape[1],
+        options.n_components,
+    )
+    return Learned(polished, rule, noise_variance, found.open_share, length)
+
+
+def learn_with_halves(
+    samples: Samples,
+    halves: list[Samples],
+    options: LearningOptions,
+    rng: np.random.RandomState,
+    *,
+    start: np.ndarray | None = None,
+) -> Steps[list[Learned]]:
+    """Learn from all samples and, independently, from each half.
+
+    Where data are explained but the three disagree in some atoms (not in most: then the data are to
+    blame), a start may have failed: each of them then gets another start, up to ``n_init`` in all,
+    and keeps the shorter description.
+
+    Returns
+    -------
+    list of Learned
+        From all samples, then from each half.
+    """
+    sources = [samples, *halves]
+    best = []
+    for source in sources:
+        first = start if source is samples else None
+        best.append((yield from learn_dictionary(source, options, rng, start=first)))
+    for _ in range(options.n_init - 1 if halves else 0):
+        agreement = _agreement(best)
+        if best[0].open_share > 2 * ALPHA or agreement == 1 or agreement < 0.5:
+            break
+        for i, source in enumerate(sources):
+            again = yield from learn_dictionary(source, options._replace(n_init=1), rng)
+            if again.description_length < best[i].description_length:
+                best[i] = again
+    return best
+
+
+def _agreement(learned: list[Learned]) -> float:
+    """Share of the first one's atoms that all others have too."""
+    D, *others = (each.polished.atoms for each in learned)
+    limit = agreement_threshold(*D.shape)
+    signed = not learned[0].rule.nonnegative
+    matched = [matched_cosines(D, other, signed=signed) >= limit for other in others]
+    return float(np.mean(np.all(matched, axis=0)))
 
 
 def _explore(
@@ -202,19 +269,24 @@ def calibrate(
     X = samples.read(rows)
     width = rule.n_nonzero
     limit = min(2 * width, options.rule.n_nonzero) if options.grow else width
-    pursuit = orthogonal_matching_pursuit(X, D, width, nonnegative=rule.nonnegative)
-    residual = X - padded_to_csr(pursuit.atoms, pursuit.values, n_components) @ D
-    square = np.einsum("ij,ij->i", residual, residual)
+    gram = D @ D.T
     sample_norm = float(np.sqrt(np.median(np.einsum("ij,ij->i", X, X))))
     rounding = ROUNDINGS * np.finfo(np.float64).eps * sample_norm
     freedom = max(n_features - width, 1)
+    greedy = CodeRule("omp", width, 0.0, rule.nonnegative)
+    pursuit_square = _residual_square(X, D, encode(X, D, greedy, gram=gram))
+    doubtful = doubtful_residual(pursuit_square, greedy, samples) + rounding**2
+    codes = encode(X, D, replace(greedy, search_above=doubtful), gram=gram)
+    residual = X - codes @ D
+    square = np.einsum("ij,ij->i", residual, residual)
     noise_variance = float(np.median(square)) / freedom
     quantile = noise_correlation_square(n_components, n_features - width)
     stop = max(float(np.sqrt(quantile * freedom * noise_variance)), rounding)
-    if limit > width:
-        sizable = 0.01 * float(np.abs(pursuit.values).mean())
+    sizable = max(stop, 0.01 * float(np.abs(codes.data).mean()) if codes.nnz else 0.0)
+    following = correlations(residual, D, rule.nonnegative).max(axis=1)
+    if limit > width and np.mean(following > sizable) > 2 * ALPHA:
         longer = orthogonal_matching_pursuit(
-            X, D, limit, min_correlation=max(stop, sizable), nonnegative=rule.nonnegative
+            X, D, limit, gram=gram, min_correlation=sizable, nonnegative=rule.nonnegative
         )
         sizes = np.count_nonzero(longer.values, axis=1)
         width = max(width, int(np.quantile(sizes, 1 - 2 * ALPHA, method="inverted_cdf")))
@@ -233,6 +305,11 @@ def calibrate(
             usage = np.bincount(codes.indices, minlength=n_components) / len(X)
         rule = replace(rule, threshold=balanced_threshold(X, D, usage, rule.nonnegative))
     return rule, noise_variance
+
+
+def _residual_square(X: np.ndarray, D: np.ndarray, codes: sparse.csr_array) -> np.ndarray:
+    residual = X - codes @ D
+    return np.einsum("ij,ij->i", residual, residual)
 
 
 def in_gauge(learned: Learned) -> Learned:

@@ -32,6 +32,7 @@ from sklearn_nnrecover.dictionaries.support_growth import (
     unexplained,
 )
 
+TAIL = 0.01  # of the law of residual norms that is looked at
 LEVEL = 1e-3  # of the lack-of-fit tests
 ROUNDINGS = 512.0  # residuals of this many machine epsilons of their sample are rounding
 JUDGED_ROWS = 20_000
@@ -94,8 +95,9 @@ def judge_dictionary(
     quantile = noise_correlation_square(n_components, n_features - rule.n_nonzero)
     resolved = left > (ROUNDINGS * eps) ** 2 * square
     open_rows = unexplained(following, left, square, quantile) & resolved
-    p_value = float(stats.binom.sf(np.count_nonzero(open_rows) - 1, len(X), ALPHA))
-    determined = n_features > rule.n_nonzero
+    freedom = n_features - rule.n_nonzero
+    determined = freedom > 0
+    p_value = _lack_of_fit(open_rows, left, max(freedom, 1))
     fits = determined and (at_rounding or p_value >= LEVEL)
 
     usage = polished.usage
@@ -115,7 +117,7 @@ def judge_dictionary(
             p_value,
             LEVEL,
             fits,
-            "residuals correlate with atoms no more than noise does (p-value)",
+            "residuals correlate with no atom, and vary in size, no more than noise (p-value)",
         ),
         (
             "unused atoms",
@@ -190,6 +192,20 @@ def judge_dictionary(
     return Judgement(status, reason, "local" if proven else None, conditions, units)
 
 
+def _lack_of_fit(open_rows: np.ndarray, residual_square: np.ndarray, freedom: int) -> float:
+    """P-value of the hypothesis that residuals are white Gaussian noise.
+
+    Atoms that are there correlate with residuals more often than the level allows; atoms that are
+    missing leave residuals larger than a chi-squared law allows. The second count is compared with
+    twice its level: atoms have errors of their own.
+    """
+    n = len(open_rows)
+    aligned = stats.binom.sf(np.count_nonzero(open_rows) - 1, n, ALPHA)
+    limit = np.median(residual_square) * stats.chi2.isf(TAIL, freedom) / stats.chi2.median(freedom)
+    large = stats.binom.sf(np.count_nonzero(residual_square > limit) - 1, n, 2 * TAIL)
+    return float(min(1.0, 2 * min(aligned, large)))
+
+
 def _coherence(D: np.ndarray) -> float:
     gram = np.abs(D @ D.T)
     np.fill_diagonal(gram, 0)
@@ -208,9 +224,10 @@ def _consistency(
     active = float(np.quantile(z[on], 0.001)) if on.any() else 0.0
     magnitude = np.where(on, np.abs(dense), np.inf).min(axis=1)
     occupied = on.any(axis=1)
-    ratio = magnitude[occupied] / np.maximum(following[:few][occupied], np.finfo(float).tiny)
+    floor = np.finfo(np.float64).eps * magnitude[occupied]
+    ratio = magnitude[occupied] / np.maximum(following[:few][occupied], floor)
     margin = float(np.quantile(ratio, 0.01)) if occupied.any() else 0.0
-    return (inactive, active), min(margin, 1e300)
+    return (inactive, active), margin
 
 
 def _verdict(
@@ -233,7 +250,7 @@ def _verdict(
         )
     if not fits:
         return "not_recovered", (
-            "Residuals still correlate with atoms: the model does not describe these data; try "
+            "Residuals are more than noise: the model does not describe these data; try "
             "more atoms (n_components), more active ones (n_nonzero_coefs) or another model." + few
         )
     if not compared:
@@ -309,11 +326,12 @@ def judge_mixture(
     ]
     if halves is not None:
         distance = np.maximum(*(matched_distances(means, half, signed=False) for half in halves))
-        agree = distance <= 0.25 * np.where(np.isfinite(separation), separation, np.inf)
+        relative = distance / np.clip(separation, np.finfo(np.float64).tiny, 1e300)
+        agree = relative <= 0.25
         conditions.append(
             (
                 "stability",
-                float(np.max(distance / np.where(np.isfinite(separation), separation, 1.0))),
+                float(np.max(relative)),
                 0.25,
                 bool(agree.all()),
                 "distance of means from two halves of the data, relative to the nearest other mean",

@@ -1,8 +1,9 @@
 """Learning a dictionary from a stream, with accumulators that forget early batches.
 
-After batch t the sums C'C and C'X are decayed by (1 - 1/t)^2 before the new batch is added: codes
-of early, bad dictionaries fade as fast as the dictionary improves, and in the limit every batch
-counts alike, as in a fit on all of them. Without accumulators small batches lose atoms.
+Before batch t is added the sums C'C and C'X are decayed by (1 - 1/t)^p. With p = 2, as long as
+the dictionary improves quickly, codes of early dictionaries fade quadratically; but p = 2 for ever
+would use only 5/9 of the samples, so p falls as 1/t after the first batches and in the limit every
+later batch counts alike, as in a fit on all of them. Without accumulators small batches lose atoms.
 """
 
 from __future__ import annotations
@@ -34,6 +35,7 @@ from sklearn_nnrecover.dictionaries.updates import code_moments, preconditioned_
 from sklearn_nnrecover.linalg.steps import run_to_end
 
 RIDGE = 1e-9
+EARLY_BATCHES = 8
 PROBE_ROWS = 500
 
 
@@ -98,7 +100,7 @@ def continue_stream(stream: Stream, X: np.ndarray, rule: CodeRule, *, grow: bool
     residual = X - codes @ stream.atoms
     loss = float(np.einsum("ij,ij->", residual, residual)) / len(X)
 
-    decay = (1 - 1 / stream.n_batches) ** 2
+    decay = (1 - 1 / stream.n_batches) ** (2 * min(1.0, EARLY_BATCHES / stream.n_batches))
     code_gram, cross = code_moments(codes, X)
     stream.code_gram = decay * stream.code_gram + code_gram
     stream.cross = decay * stream.cross + cross

@@ -75,7 +75,7 @@ def description_length(
     n_samples, n_features, n_components : int
         Sizes.
     """
-    floor = (np.finfo(np.float64).eps ** 2) * max(sample_square, np.finfo(np.float64).tiny)
+    floor = max(np.finfo(np.float64).eps ** 2 * sample_square, 1e-300)
     variance = max(residual_square, floor) / (n_samples * n_features)
     residuals = 0.5 * n_features * math.log(2 * math.pi * math.e * variance)
     per_sample = n_nonzero / n_samples
