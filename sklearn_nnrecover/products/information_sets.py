@@ -189,8 +189,6 @@ def information_set_factor(
     factor, remainder, residual = solved
     heaviest = int(np.diff(factor.indptr).max())
     rarest = int(search.hits.min())
-    # A vector met as rarely as the rarest one would stay unseen in all forms with this chance.
-    missed = (1.0 - min(rarest / search.n_forms, 1.0)) ** search.n_forms
     evidence = [
         Evidence(
             "weight up to which every vector of the row space is known",
@@ -208,14 +206,6 @@ def information_set_factor(
             "rows contained in every factor of this width with the fewest non-zeros",
         ),
         Evidence(
-            "chance that the random search misses a vector",
-            missed,
-            1e-3,
-            missed <= 1e-3,
-            f"the rarest row was met in {rarest} of {search.n_forms} random systematic forms; "
-            "measured, not a proof",
-        ),
-        Evidence(
             "residual of the peel",
             residual,
             1e-9,
@@ -223,4 +213,17 @@ def information_set_factor(
             "relative distance between the data and remainder times factor",
         ),
     ]
+    if listing.complete_weight < heaviest:
+        # A vector met as rarely as the rarest one would stay unseen in all forms with this chance.
+        missed = (1.0 - min(rarest / search.n_forms, 1.0)) ** search.n_forms
+        evidence.append(
+            Evidence(
+                "chance that the random search misses a vector",
+                missed,
+                0.05,
+                missed <= 0.05,
+                f"the rarest row was met in {rarest} of {search.n_forms} random systematic forms; "
+                "measured, not a proof",
+            )
+        )
     return Peel(factor, remainder, forced, evidence)

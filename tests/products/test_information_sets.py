@@ -119,22 +119,38 @@ def test_listing_proves_what_it_claims(rng):
     assert n_recovered(listing.vectors, F[light]) == light.sum()
 
 
+def test_listing_is_complete_where_two_nonzeros_on_the_pivots_suffice(rng):
+    F = sparse_rows(80, 200, 4, rng)
+    space = row_space(rng.normal(size=(80, 80)) @ F)
+    listing = list_light_vectors(space, max_weight=4, rng=rng)
+    assert listing.complete_weight == 4
+    assert n_recovered(listing.vectors, F) == 80
+    listed = listing.vectors.toarray()
+    assert_allclose(listed @ space.basis.T @ space.basis, listed, atol=1e-7)
+
+
+def test_listing_of_a_generic_space_is_empty_and_says_how_far_it_reaches(rng):
+    # Generic rows of rank 20 among 60 columns have weight 41 at least.
+    listing = list_light_vectors(row_space(rng.normal(size=(20, 60))), max_weight=5, rng=rng)
+    assert listing.vectors.shape[0] == 0
+    assert listing.complete_weight == 5
+
+
 def test_proven_rows_are_planted_rows_and_ties_are_never_proven(rng):
-    F = sparse_rows(12, 80, 2, rng).toarray()
+    F = np.zeros((12, 80))
     # Four vectors of weight 2 on a cycle span three dimensions: any three of them will do.
-    F[:3] = 0.0
     F[0, [0, 1]] = 1.0
     F[1, [1, 2]] = -1.0, 1.0
     F[2, [2, 3]] = 1.0
-    F[3:, :4] = 0.0
-    F = F[np.any(F != 0, axis=1)]
-    F = row_gauge(sp.csr_array(F))[0]
-    peel = information_set_factor(rng.normal(size=(40, F.shape[0])) @ F, rng=rng)
-    on_cycle = np.asarray(abs(peel.factor[:, :4]).sum(axis=1)).ravel() > 0
+    for row in range(3, 12):
+        F[row, 3 * row + np.arange(3)] = rng.choice([-1.0, 1.0], size=3)
+    F = row_gauge(sp.csr_array(F[:, rng.permutation(80)]))[0]
+    peel = information_set_factor(rng.normal(size=(40, 12)) @ F, rng=rng)
+    on_cycle = np.diff(peel.factor.indptr) == 2
     assert on_cycle.sum() == 3
     assert not peel.proven[on_cycle].any()
-    assert n_recovered(F, sp.csr_array(peel.factor[peel.proven])) == peel.proven.sum()
-    assert peel.proven.any()
+    assert peel.proven[~on_cycle].all()
+    assert n_recovered(F, sp.csr_array(peel.factor[peel.proven])) == 9
 
 
 def test_lightest_independent_prefers_light_and_marks_what_is_forced(rng):
