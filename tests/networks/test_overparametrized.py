@@ -35,7 +35,7 @@ def recover(X, y, rng, intercept=True, **options):
     return found, ([W, A], [b, c])
 
 
-@pytest.mark.parametrize(("n", "k", "m"), [(560, 5, 1), (310, 5, 2), (3000, 15, 1)])
+@pytest.mark.parametrize(("n", "k", "m"), [(560, 5, 1), (310, 5, 2), (1500, 12, 1)])
 def test_width_weights_and_signs_come_out(seed, rng, n, k, m):
     X, y, truth = make_relu_network(n, 10, n_hidden=k, n_outputs=m, random_state=seed)
     found, network = recover(X, y, rng)
