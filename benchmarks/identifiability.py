@@ -84,7 +84,7 @@ ONE_START = "verdict of the table, parameters to 1e-13 in one start"
 WITNESSED = "not identifiable, with a witness verified to 1e-12"
 
 
-@case(group="identifiability", figure=ONE_START)
+@case(group="products", figure=ONE_START)
 def dilated_convolutions_2_5(seed: int) -> dict:
     return table_row(
         seed,
@@ -95,7 +95,7 @@ def dilated_convolutions_2_5(seed: int) -> dict:
     )
 
 
-@case(group="identifiability", figure=ONE_START)
+@case(group="products", figure=ONE_START)
 def dilated_convolutions_3_4(seed: int) -> dict:
     return table_row(
         seed,
@@ -106,7 +106,7 @@ def dilated_convolutions_3_4(seed: int) -> dict:
     )
 
 
-@case(group="identifiability", figure=WITNESSED)
+@case(group="products", figure=WITNESSED)
 def contiguous_convolutions_2_5(seed: int) -> dict:
     return table_row(
         seed,
@@ -117,7 +117,7 @@ def contiguous_convolutions_2_5(seed: int) -> dict:
     )
 
 
-@case(group="identifiability", figure=WITNESSED)
+@case(group="products", figure=WITNESSED)
 def contiguous_convolutions_3_4(seed: int) -> dict:
     return table_row(
         seed,
@@ -128,17 +128,17 @@ def contiguous_convolutions_3_4(seed: int) -> dict:
     )
 
 
-@case(group="identifiability", figure=ONE_START)
+@case(group="products", figure=ONE_START)
 def blind_deconvolution_60_5_10(seed: int) -> dict:
     return table_row(seed, blind_deconvolution, verdict="identifiable", columns=50, kernel=0)
 
 
-@case(group="identifiability", figure=ONE_START)
+@case(group="products", figure=ONE_START)
 def self_calibration_12_6(seed: int) -> dict:
     return table_row(seed, self_calibration, verdict="identifiable", columns=72, kernel=0)
 
 
-@case(group="identifiability", figure=ONE_START)
+@case(group="products", figure=ONE_START)
 def gaussian_bases_3_6(seed: int) -> dict:
     return table_row(
         seed,
@@ -149,7 +149,7 @@ def gaussian_bases_3_6(seed: int) -> dict:
     )
 
 
-@case(group="identifiability", figure=ONE_START)
+@case(group="products", figure=ONE_START)
 def gaussian_bases_4_5(seed: int) -> dict:
     return table_row(
         seed,
@@ -160,7 +160,7 @@ def gaussian_bases_4_5(seed: int) -> dict:
     )
 
 
-@case(group="identifiability", figure="locally identifiable, and recovered to 1e-13 in one start")
+@case(group="products", figure="locally identifiable, and recovered to 1e-13 in one start")
 def gaussian_bases_3_8(seed: int) -> dict:
     return table_row(
         seed,
@@ -171,7 +171,7 @@ def gaussian_bases_3_8(seed: int) -> dict:
     )
 
 
-@case(group="identifiability", figure="identifiable up to 3 node rescalings, 1e-13 modulo them")
+@case(group="products", figure="identifiable up to 3 node rescalings, 1e-13 modulo them")
 def butterfly_4(seed: int) -> dict:
     return table_row(
         seed,
@@ -183,7 +183,7 @@ def butterfly_4(seed: int) -> dict:
     )
 
 
-@case(group="identifiability", figure="identifiable up to 14 node rescalings, 1e-13 modulo them")
+@case(group="products", figure="identifiable up to 14 node rescalings, 1e-13 modulo them")
 def butterfly_8(seed: int) -> dict:
     return table_row(
         seed,
@@ -195,7 +195,7 @@ def butterfly_8(seed: int) -> dict:
     )
 
 
-@case(group="identifiability", figure="identifiable up to 45 node rescalings, 1e-13 modulo them")
+@case(group="products", figure="identifiable up to 45 node rescalings, 1e-13 modulo them")
 def butterfly_16(seed: int) -> dict:
     return table_row(
         seed,
@@ -219,12 +219,12 @@ def certificate_cost(seed: int, structures: list[Any], limit: float) -> dict:
     }
 
 
-@case(group="identifiability", figure="900 columns certified in 2 s")
+@case(group="products", figure="900 columns certified in 2 s")
 def certificate_of_900_columns(seed: int) -> dict:
     return certificate_cost(seed, gaussian(np.random.RandomState(seed), 2, 30, 32), 2.0)
 
 
-@case(group="identifiability", figure="4096 columns certified in 30 s")
+@case(group="products", figure="4096 columns certified in 30 s")
 def certificate_of_4096_columns(seed: int) -> dict:
     return certificate_cost(seed, gaussian(np.random.RandomState(seed), 4, 8, 66), 30.0)
 
@@ -250,17 +250,17 @@ def fit_cost(seed: int, K: int, S: int, order: int) -> dict:
     }
 
 
-@case(group="identifiability", figure="S=30, K=2 fitted in .2 s")
+@case(group="products", figure="S=30, K=2 fitted in .2 s")
 def fit_of_30_parameters_2_factors(seed: int) -> dict:
     return fit_cost(seed, 2, 30, 32)
 
 
-@case(group="identifiability", figure="S=8, K=4 fitted in .2 s")
+@case(group="products", figure="S=8, K=4 fitted in .2 s")
 def fit_of_8_parameters_4_factors(seed: int) -> dict:
     return fit_cost(seed, 4, 8, 66)
 
 
-@case(group="identifiability", figure="Theorem 1 holds at noise 1e-3; how loose it is")
+@case(group="products", figure="Theorem 1 holds at noise 1e-3; how loose it is")
 def theorem_1_at_noise_1e_3(seed: int) -> dict:
     rng = np.random.RandomState(seed)
     looseness: dict[str, float] = {}
@@ -288,7 +288,7 @@ def theorem_1_at_noise_1e_3(seed: int) -> dict:
     return {"success": bool(holds), **looseness}
 
 
-@case(group="identifiability", figure="noise 2 %: approximate, standard errors hold", goal=0.95)
+@case(group="products", figure="noise 2 %: approximate, standard errors hold", goal=0.95)
 def standard_errors(seed: int) -> dict:
     rng = np.random.RandomState(seed)
     structures = gaussian(rng, 3, 6, 16)
@@ -310,7 +310,7 @@ def standard_errors(seed: int) -> dict:
     }
 
 
-@case(group="identifiability", figure="structures that do not describe X: never recovered")
+@case(group="products", figure="structures that do not describe X: never recovered")
 def wrong_structures(seed: int) -> dict:
     rng = np.random.RandomState(seed)
     structures = [Diagonal(20), Convolution(20, 3), Diagonal(20)]
