@@ -27,7 +27,7 @@ def row_keys(A: sp.csr_array) -> list[bytes]:
     A = row_gauge(sp.csr_array(A))[0]
     A.sort_indices()
     ends = zip(A.indptr[:-1], A.indptr[1:], strict=True)
-    return [A.indices[a:b].tobytes() + np.round(A.data[a:b], 5).tobytes() for a, b in ends]
+    return [A.indices[a:b].astype(np.int64).tobytes() + np.round(A.data[a:b], 5).tobytes() for a, b in ends]
 
 
 def share_found(planted: sp.csr_array, found: sp.csr_array) -> float:
@@ -98,7 +98,7 @@ def range_depth_8(seed: int) -> dict:
     widths = [1600, 1400, 1200, 1000, 850, 750, 650, 500]
     X, truth = make_sparse_product(1600, 1000, n_hidden=widths[1:], n_nonzero=4, random_state=rng)
     start = time.process_time()
-    peel = information_set_factor(X, rng=rng)
+    peel = run_to_end(information_set_factor(X, rng=rng))
     seconds = time.process_time() - start
     found = 0.0 if peel is None else share_found(truth.factors_[-1], peel.factor)
     return {
@@ -121,7 +121,7 @@ def independent_components(seed: int, n: int, multiple: int, d: int, depth: int)
         n_samples, n, n_hidden=[n] * (depth - 1), n_nonzero=d, random_state=rng
     )
     start = time.process_time()
-    peel = last_factor_by_ica(X.T, rng=rng)
+    peel = run_to_end(last_factor_by_ica(X.T, rng=rng))
     seconds = time.process_time() - start
     codes = sp.csr_array(truth.factors_[0].T)
     found = 0.0 if peel is None else share_found(codes, peel.factor)

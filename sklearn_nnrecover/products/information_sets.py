@@ -14,7 +14,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from ..linalg.steps import Step, Steps, run_to_end
+from ..linalg.steps import Step, Steps
 from .lightest_bases import SparseVectors, distinct_vectors, lightest_independent
 from .minimum_weight import list_light_vectors
 from .peeling import Evidence, Peel
@@ -143,7 +143,7 @@ def information_set_factor(
     n_nonzero: int | None = None,
     rng: np.random.RandomState,
     budget: int = DEFAULT_BUDGET,
-) -> Peel | None:
+) -> Steps[Peel | None]:
     """Peel the sparse right factor of a matrix whose rank is below its number of columns.
 
     Parameters
@@ -156,6 +156,11 @@ def information_set_factor(
     rng : RandomState
     budget : int, default=DEFAULT_BUDGET
         Systematic forms drawn at most.
+
+    Yields
+    ------
+    Step
+        Once per systematic form, see `sparsest_basis`.
 
     Returns
     -------
@@ -174,7 +179,7 @@ def information_set_factor(
     max_weight = max(1, codimension // 2)
     if n_nonzero is not None:
         max_weight = min(n_nonzero, max_weight)
-    search = run_to_end(sparsest_basis(space, max_weight=max_weight, rng=rng, budget=budget))
+    search = yield from sparsest_basis(space, max_weight=max_weight, rng=rng, budget=budget)
     if search.vectors.shape[0] < rank:
         return None
     heaviest = int(np.diff(search.vectors.indptr).max())

@@ -26,7 +26,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from ..linalg.steps import Step, Steps, run_to_end
+from ..linalg.steps import Step, Steps
 from .factor_gauge import row_gauge
 from .lightest_bases import distinct_vectors, lightest_independent
 from .peeling import Evidence, Peel
@@ -46,6 +46,12 @@ NOISE_MULTIPLE = 6.0
 MAX_REFINEMENTS = 8
 """Estimates of one row: the separation's, then the projections on the supports so far."""
 
+PATIENCE = 5
+"""Rounds without a new row after which the search for missed rows ends."""
+
+N_CONFIRMATIONS = 2
+"""Further separations from other starts; with the first, three have to agree."""
+
 MEMBERSHIP_TOL = 1e-9
 """A support carries a vector when its squared singular value is within this of one."""
 
@@ -63,12 +69,13 @@ class SparseSources(NamedTuple):
     n_rounds : int
         Separations that were run: the first over the whole row space, the others over what was
         still missing.
-    n_sweeps : int
+    agreeing : ndarray of int, shape (n_found,)
+        How many further separations of the whole row space, from other starts, found each vector.
     """
 
     vectors: sp.csr_array
     n_rounds: int
-    n_sweeps: int
+    agreeing: np.ndarray
 
 
 def tanh_separation(
@@ -193,34 +200,49 @@ def sparse_sources(
     vectors = sp.csr_array((0, n_columns))
     left_over = np.eye(rank)
     n_rounds = n_sweeps = idle = 0
-    while n_sweeps < budget and vectors.shape[0] < rank and idle < 5:
-        n_rounds += 1
-        size = len(left_over)
-        signals = (left_over @ basis) * np.sqrt(n_columns)
-        start = np.linalg.qr(rng.normal(size=(size, size)))[0]
-        separation = tanh_separation(
+
+    def separate(directions: np.ndarray) -> Steps[sp.csr_array]:
+        """Separate the part of the row space spanned by orthonormal coordinate rows."""
+        nonlocal n_sweeps
+        signals = (directions @ basis) * np.sqrt(n_columns)
+        start = np.linalg.qr(rng.normal(size=(len(directions), len(directions))))[0]
+        sweeps = tanh_separation(
             signals, start, max_sweeps=min(SWEEPS_PER_ROUND, budget - n_sweeps)
         )
         while True:
             try:
-                step = next(separation)
+                step = next(sweeps)
             except StopIteration as end:
-                rotation = end.value
-                break
+                return vectors_on_supports(end.value @ signals, basis, max_weight=max_weight)
             n_sweeps += 1
             yield Step(float(rank - vectors.shape[0]), step.gap)
-        found = vectors_on_supports(rotation @ signals, basis, max_weight=max_weight)
+
+    while n_sweeps < budget and vectors.shape[0] < rank and idle < PATIENCE:
+        n_rounds += 1
+        found = yield from separate(left_over)
         both = sp.csr_array(sp.vstack([vectors, found]))
         pool = distinct_vectors(both, np.ones(both.shape[0], dtype=int)).vectors
         chosen, _ = lightest_independent(pool, space)
-        idle = idle + 1 if len(chosen) == vectors.shape[0] else 0
-        if n_rounds == 1 and not len(chosen):
+        if not len(chosen):
             break
+        idle = idle + 1 if len(chosen) == vectors.shape[0] else 0
         vectors = sp.csr_array(pool[chosen])
-        coordinates = vectors @ basis.T
-        complete = np.linalg.qr(coordinates.T, mode="complete")[0]
+        complete = np.linalg.qr((vectors @ basis.T).T, mode="complete")[0]
         left_over = complete[:, len(chosen) :].T
-    return SparseSources(vectors, n_rounds, n_sweeps)
+    agreeing = np.zeros(vectors.shape[0], dtype=int)
+    if vectors.shape[0] == rank:
+        mark = N_CONFIRMATIONS * rank + 1
+        vectors = distinct_vectors(vectors, agreeing).vectors
+        for _ in range(N_CONFIRMATIONS):
+            if n_sweeps >= budget:
+                break
+            found = yield from separate(np.eye(rank))
+            pool = distinct_vectors(
+                sp.csr_array(sp.vstack([vectors, found])),
+                np.repeat([mark, 1], [rank, found.shape[0]]),
+            )
+            agreeing += pool.hits[pool.hits >= mark] > mark
+    return SparseSources(vectors, n_rounds, agreeing)
 
 
 def last_factor_by_ica(
@@ -229,7 +251,7 @@ def last_factor_by_ica(
     n_nonzero: int | None = None,
     rng: np.random.RandomState,
     budget: int = DEFAULT_BUDGET,
-) -> Peel | None:
+) -> Steps[Peel | None]:
     """Peel the sparse right factor of a matrix with many more columns than its rank.
 
     Parameters
@@ -241,9 +263,15 @@ def last_factor_by_ica(
     budget : int, default=DEFAULT_BUDGET
         Sweeps of FastICA at most.
 
+    Yields
+    ------
+    Step
+        Once per sweep, see `sparse_sources`.
+
     Returns
     -------
     Peel or None
+        A row is proven locally: alone on its support, with zeros to spare, found from three starts.
         None when fewer than four columns per dimension are there, or when not every dimension of
         the row space has its sparse vector.
     """
@@ -256,7 +284,7 @@ def last_factor_by_ica(
     if rank < 2:
         return None
     max_weight = min(n_nonzero or n_columns // 3, n_columns // 3)
-    sources = run_to_end(sparse_sources(space, max_weight=max_weight, rng=rng, budget=budget))
+    sources = yield from sparse_sources(space, max_weight=max_weight, rng=rng, budget=budget)
     if sources.vectors.shape[0] < rank:
         return None
     solved = solve_remainder(Y, sources.vectors)
@@ -264,15 +292,31 @@ def last_factor_by_ica(
         return None
     factor, remainder, residual = solved
     heaviest = int(np.diff(factor.indptr).max())
+    # Linear algebra alone can make rank - 1 entries of a vector vanish, at no evidence.
+    earned = n_columns - heaviest - (rank - 1)
+    proven = (sources.agreeing >= N_CONFIRMATIONS) & (earned > rank)
     evidence = [
         Evidence(
             "sparse rows found by independent component analysis",
             float(rank),
             float(rank),
             True,
-            f"every dimension of the row space carries a sparse vector (at most {heaviest} "
-            f"non-zeros among {n_columns} columns), the only one on its support; "
-            f"{sources.n_rounds - 1} rounds completed rows that the first separation missed",
+            f"every dimension of the row space carries a sparse vector, the only one on its "
+            f"support; {sources.n_rounds - 1} rounds completed rows that the first one missed",
+        ),
+        Evidence(
+            "zeros of a row beyond those that any row space has",
+            float(earned),
+            float(rank),
+            earned > rank,
+            f"the rows have at most {heaviest} non-zeros among {n_columns} columns",
+        ),
+        Evidence(
+            "rows on which three separations from different starts agree",
+            float(np.sum(proven)),
+            float(rank),
+            bool(np.all(proven)),
+            "a distant factorisation that no start leads to is not excluded",
         ),
         Evidence(
             "residual of the peel",
@@ -282,4 +326,4 @@ def last_factor_by_ica(
             "relative distance between the data and remainder times factor",
         ),
     ]
-    return Peel(factor, remainder, np.zeros(rank, dtype=bool), evidence)
+    return Peel(factor, remainder, proven, evidence, proof="local")
