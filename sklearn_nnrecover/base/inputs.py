@@ -17,7 +17,7 @@ FLOAT_DTYPES = (np.float64, np.float32)
 class FloatInputMixin:
     """float32 in, float32 out; any other numeric dtype becomes float64.
 
-    Inputs are never written to. ``dtype_`` remembers the dtype seen in ``fit``: rounding is judged
+    Inputs are never written to. ``dtype_`` names the dtype seen in ``fit``: rounding is judged
     by its machine epsilon and fitted arrays are returned in it.
     """
 
@@ -60,7 +60,7 @@ class FloatInputMixin:
                 **options,
             )
         if reset:
-            self.dtype_ = X.dtype
+            self.dtype_ = X.dtype.name
         return X if y is None else (X, np.asarray(y, dtype=X.dtype))
 
     def __sklearn_tags__(self) -> Tags:

@@ -73,6 +73,10 @@ class Recovery(NamedTuple):
         The lifted system's null space, if it was computed.
     search : Search or None
         The search for the least-squares optimum, with its rival minima, if there was one.
+    unit_agreement : ndarray of shape (n_hidden,) or None
+        Independent starts that had each unit, where they were counted one by one.
+    signs_identified : bool
+        Whether the data decide on which side of its kink each unit is active.
     note : str
         What the user should know about how it was come by.
     """
@@ -83,6 +87,8 @@ class Recovery(NamedTuple):
     n_agreeing: int = 1
     lifted: Lifted | None = None
     search: Search | None = None
+    unit_agreement: np.ndarray | None = None
+    signs_identified: bool = True
     note: str = ""
 
 
@@ -132,9 +138,9 @@ def solve_lifted(
 ) -> Steps[Recovery | Declined]:
     """Noiseless, at least as many outputs as units: null space of the lifted system."""
     lifted = lifted_recovery(samples, rng=rng, n_hidden=n_hidden)
-    yield Step(lifted.residual)
     if lifted.network is None:
         return Declined(lifted.reason)
+    yield Step(lifted.residual)
     loss = residual_sum_of_squares(lifted.network, samples)
     return Recovery(lifted.network, "lifted", loss, lifted=lifted)
 
@@ -181,8 +187,14 @@ def solve_reduce(
     found = yield from within_work(steps, samples, reduction_work(samples, n_hidden))
     if found is None:
         return Declined("no network")
-    agreeing = found.n_agreeing if found.n_rivals == 0 else 0
-    return Recovery(found.network, "reduce", found.loss, n_agreeing=agreeing)
+    return Recovery(
+        found.network,
+        "reduce",
+        found.loss,
+        n_agreeing=found.n_agreeing if found.n_rivals == 0 else 0,
+        unit_agreement=found.unit_agreement,
+        signs_identified=found.signs_identified,
+    )
 
 
 SOLVERS: dict[str, Solver] = {

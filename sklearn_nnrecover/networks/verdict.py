@@ -98,6 +98,19 @@ def describe_units(
     return entries
 
 
+def _mark_disagreement(units: list[dict[str, Any]], recovery: Recovery) -> None:
+    """Withdraw units that independent starts place elsewhere, or whose side is open."""
+    counts = recovery.unit_agreement
+    for j, unit in enumerate(units):
+        if not unit["identified"]:
+            continue
+        if counts is not None and counts[j] < MIN_AGREEING:
+            unit["problem"] = f"only {int(counts[j])} independent starts agree on it"
+        elif not recovery.signs_identified:
+            unit["problem"] = "its kink is known, but not on which side of it the unit is active"
+        unit["identified"] = unit["problem"] is None
+
+
 def rows_needed(samples: Samples, n_hidden: int) -> int:
     """Fewest samples whose equations outnumber the parameters of a network of this width."""
     return -(-(samples.n_parameters(n_hidden) + 1) // samples.Y.shape[1])
@@ -150,6 +163,8 @@ def noiseless_verdict(recovery: Recovery, samples: Samples, design: Design) -> V
     lifted = recovery.lifted
     proven = lifted is not None and lifted.proven
     agree = recovery.n_agreeing >= MIN_AGREEING
+    if not proven:
+        _mark_disagreement(units, recovery)
     conditions: list[tuple[str, Any, Any, bool, str]] = [
         (
             "relative residual",
@@ -216,6 +231,7 @@ def noiseless_verdict(recovery: Recovery, samples: Samples, design: Design) -> V
         )
     complete = (
         zero
+        and recovery.signs_identified
         and identification.rank == identification.n_parameters
         and identification.intercepts_pinned
         and all(unit["identified"] for unit in units)
@@ -251,9 +267,10 @@ def _shortfall(
 ) -> tuple[str, str, None]:
     """Status and reason of a noiseless fit that is not exact."""
     k = len(units)
-    supported = (recovery.lifted is not None and recovery.lifted.proven) or (
-        recovery.n_agreeing >= MIN_AGREEING
-    )
+    proven = recovery.lifted is not None and recovery.lifted.proven
+    counts = recovery.unit_agreement
+    some_agree = counts is not None and bool(np.any(counts >= MIN_AGREEING))
+    supported = proven or recovery.n_agreeing >= MIN_AGREEING or some_agree
     good = [unit["unit"] for unit in units if unit["identified"]]
     if not zero:
         reason = (
@@ -279,7 +296,8 @@ def _shortfall(
             f"The data do not pin down {what}; add samples that vary where these units are "
             "active, and on both sides of their kinks."
         )
-        located = any(unit["active_rank"] > 0 for unit in units)
+        # All starts agree, so that each unit is known on the span of its active rows at least.
+        located = proven or recovery.n_agreeing >= MIN_AGREEING
         return ("partial" if good or located else "not_recovered"), reason, None
     return "not_recovered", reason, None
 
