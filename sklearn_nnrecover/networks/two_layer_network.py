@@ -101,6 +101,11 @@ def residual_sum_of_squares(network: TwoLayerNetwork, samples: Samples) -> float
     return float(np.einsum("ij,ij,i->", residual, residual, samples.weight))
 
 
+def relative_residual(loss: float, samples: Samples) -> float:
+    """Root mean square residual over the root mean square deviation of the outputs."""
+    return float(np.sqrt(loss / (samples.weight.sum() * samples.Y.shape[1])))
+
+
 def fit_output_layer(
     V: np.ndarray, samples: Samples, activation: Activation = RELU
 ) -> TwoLayerNetwork:
