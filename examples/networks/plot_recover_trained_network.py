@@ -114,9 +114,10 @@ for ax, title in zip(axes, ("ReLUNetRecovery", "MLPRegressor of the same width")
 # Every teacher, from its real inputs
 # -----------------------------------
 #
-# Errors of ``weights`` are taken over all weights where the status is exact, else over those of
-# the units that the report vouches for. Errors ``on data`` compare what each unit adds to the
-# outputs on these inputs: all that can be seen of a unit that they do not pin down.
+# Errors of ``weights`` are taken over what the report vouches for: all weights where the status is
+# exact, the identified units where it is partial, nothing where it is "not_recovered". Errors
+# ``on data`` compare what each unit adds to the outputs on these inputs, which is all that can be
+# seen of a unit that they do not pin down.
 #
 # Two things no data can tell, and they are taken off before comparing. Pixels that are blank in all
 # images of digits have no weight: the teacher's is set to 0, as the recovered one is. And a unit of
@@ -175,7 +176,7 @@ def errors(net, truth, X):
     if net.report_.status == "exact":
         return recovery_error(net, truth), on_data
     known = np.array(net.report_.identified)[match.permutation]
-    if not known.any():
+    if net.report_.status == "not_recovered" or not known.any():
         return np.nan, on_data
     recovered = units((net.coefs_, net.intercepts_), match.permutation[known])
     return recovery_error(recovered, units(truth, match.matched[known])), on_data
@@ -217,7 +218,8 @@ def run(tasks, n_fresh):
     jobs = [(*task, seed, n_fresh) for task in tasks for seed in range(N_TEACHERS)]
     rows = []
     for row in Parallel(n_jobs=-1, return_as="generator")(delayed(judge)(*job) for job in jobs):
-        identified = f"{row.identified} of {row.width}"
+        vouched = row.status != "not_recovered"
+        identified = f"{row.identified} of {row.width}" if vouched else f"- of {row.width}"
         print(
             f"{row.name:13}  {row.n_hidden:5}  {row.seed:4}  {row.status:13}  {identified:>10}"
             f"  {row.error:7.0e}  {row.error_on_data:7.0e}  {row.seconds:7.2f}"
@@ -264,11 +266,11 @@ def summary(title, rows):
         count = {
             status: sum(row.status == status for row in of_task) for status in ("exact", "partial")
         }
-        errors = [row.error for row in of_task if row.status == "exact"]
+        exact = [row.error for row in of_task if row.status == "exact"]
         print(
             f"{name:13}  {n_hidden:5}  {count['exact']:5}  {count['partial']:7}"
             f"  {len(of_task) - sum(count.values()):3}"
-            f"   {max(errors, default=np.nan):20.1e}"
+            f"   {max(exact, default=np.nan):20.1e}"
             f"  {np.median([row.seconds for row in of_task]):14.2f}"
         )
 
