@@ -26,8 +26,9 @@ GROUP = "products"
 def row_keys(A: sp.csr_array) -> list[bytes]:
     A = row_gauge(sp.csr_array(A))[0]
     A.sort_indices()
+    indices, values = A.indices.astype(np.int64), np.round(A.data, 5)
     ends = zip(A.indptr[:-1], A.indptr[1:], strict=True)
-    return [A.indices[a:b].astype(np.int64).tobytes() + np.round(A.data[a:b], 5).tobytes() for a, b in ends]
+    return [indices[a:b].tobytes() + values[a:b].tobytes() for a, b in ends]
 
 
 def share_found(planted: sp.csr_array, found: sp.csr_array) -> float:
@@ -146,6 +147,38 @@ def codes_200_d16_depth3(seed: int) -> dict:
 @case(group=GROUP, figure="500 features, 5000 samples, d = 8, 2 factors: every row", goal=0.9)
 def codes_500_d8_depth2(seed: int) -> dict:
     return independent_components(seed, 500, 10, 8, 2)
+
+
+@case(
+    group=GROUP,
+    figure="100 features, 2000 samples, d = 8, 2 factors, beside spams.trainDL (4 penalties)",
+    requires=("spams",),
+)
+def codes_100_d8_beside_spams(seed: int) -> dict:
+    import spams
+
+    rng = np.random.RandomState(seed)
+    X, truth = make_sparse_product(2000, 100, n_hidden=[100], n_nonzero=8, random_state=rng)
+    start = time.process_time()
+    peel = run_to_end(last_factor_by_ica(X.T, rng=rng))
+    seconds = time.process_time() - start
+    codes = sp.csr_array(truth.factors_[0].T)
+    # An atom of the dictionary is found when it is parallel to a row of the features' factor.
+    atoms = truth.factors_[1].toarray()
+    atoms /= np.linalg.norm(atoms, axis=1, keepdims=True)
+    samples = np.asfortranarray(X.T / np.linalg.norm(X, axis=1).mean())
+    best, peer_start = 0.0, time.process_time()
+    for penalty in (0.02, 0.05, 0.1, 0.2):
+        D = spams.trainDL(samples, K=100, lambda1=penalty, iter=300, numThreads=1, verbose=False)
+        D = D / np.maximum(np.linalg.norm(D, axis=0), 1e-12)
+        best = max(best, float(np.mean(np.abs(atoms @ D).max(axis=1) > 0.99)))
+    return {
+        "planted_rows_exact": 0.0 if peel is None else share_found(codes, peel.factor),
+        "seconds": seconds,
+        "spams_atoms_within_8_degrees": best,
+        "spams_seconds_of_one_penalty": (time.process_time() - peer_start) / 4,
+        "success": peel is not None,
+    }
 
 
 # --- fast transforms ---------------------------------------------------------------------------
