@@ -5,9 +5,9 @@ random start finds it in a minority of data sets. One *run* of this search is: a
 (:mod:`greedy_starts`), the best k units out of all they found (:mod:`recombination`), replacement
 of single units until none helps (:mod:`unit_surgery`), and jitter by the standard errors, since
 every kink that crosses a sample makes small local minima. Runs start afresh until two of them,
-independent of each other, end in the same optimum. With one output or many units a run also starts
-from units fitted beside a free linear part (:mod:`sign_free_starts`), where their signs do not
-matter yet.
+independent of each other, end in the same optimum. With fewer outputs than units, or many units, a
+run also starts from units fitted beside a free linear part (:mod:`sign_free_starts`), where their
+signs do not matter yet.
 
 The local minima visited on the way are kept: those that fit almost as well are *rivals*, and no
 interval around the best one is honest for a unit that a rival places elsewhere.
@@ -209,7 +209,7 @@ def search_least_squares(
     """
     problem = SeparableLeastSquares(samples, activation)
     descent = Descent(problem, max_iter)
-    sign_free = activation.name == RELU.name and (samples.Y.shape[1] == 1 or n_hidden >= 10)
+    sign_free = activation.name == RELU.name and (samples.Y.shape[1] < n_hidden or n_hidden >= 10)
     if n_init == 1:
         n_jitter = n_polish = 0
     ends: list[Projection] = []
