@@ -126,15 +126,21 @@ def independent_components(seed: int, n: int, multiple: int, d: int, depth: int)
     seconds = time.process_time() - start
     codes = sp.csr_array(truth.factors_[0].T)
     found = 0.0 if peel is None else share_found(codes, peel.factor)
+    rank = int(np.linalg.matrix_rank(X))
+    # A layer that lost rank leaves no row of the codes in the row space: then nothing is claimed.
     return {
         "planted_rows_exact": found,
-        "rank": float(np.linalg.matrix_rank(X)),
+        "rank": rank,
         "seconds": seconds,
-        "success": found == 1.0,
+        "success": found == 1.0 if rank == n else peel is None or not peel.proven.any(),
     }
 
 
-@case(group=GROUP, figure="200 features, 2000 samples, d = 8, 3 factors: every row", goal=0.9)
+@case(
+    group=GROUP,
+    figure="200 features, 2000 samples, d = 8, 3 factors: every row at full rank",
+    goal=0.9,
+)
 def codes_200_d8_depth3(seed: int) -> dict:
     return independent_components(seed, 200, 10, 8, 3)
 

@@ -11,7 +11,7 @@ space, a vector of the row space that vanishes off a support T is ``u @ U`` wher
 ``U[:, T]`` is one, and exactly one such vector when the second is below one.
 
 Rows that were missed (two components that converged to mixtures) are found in what is left: the
-row space modulo the rows in hand has few dimensions, and separating a few sources is easy.
+row space modulo the rows in hand has few dimensions, where many single starts climb on their own.
 
 References
 ----------
@@ -46,7 +46,7 @@ NOISE_MULTIPLE = 6.0
 MAX_REFINEMENTS = 8
 """Estimates of one row: the separation's, then the projections on the supports so far."""
 
-PATIENCE = 5
+PATIENCE = 3
 """Rounds without a new row after which the search for missed rows ends."""
 
 N_CONFIRMATIONS = 2
@@ -79,19 +79,27 @@ class SparseSources(NamedTuple):
 
 
 def tanh_separation(
-    signals: np.ndarray, rotation: np.ndarray, *, max_sweeps: int, tol: float = CONVERGED
+    signals: np.ndarray,
+    rotation: np.ndarray,
+    *,
+    max_sweeps: int,
+    tol: float = CONVERGED,
+    symmetric: bool = True,
 ) -> Steps[np.ndarray]:
-    """Symmetric FastICA with the tanh contrast on white signals, without centring.
+    """FastICA with the tanh contrast on white signals, without centring.
 
     Parameters
     ----------
     signals : ndarray of shape (n_signals, n_columns)
         Rows orthogonal, of mean square one.
-    rotation : ndarray of shape (n_signals, n_signals)
-        Start; orthogonal.
+    rotation : ndarray of shape (n_directions, n_signals)
+        Start; orthogonal if ``symmetric``, else rows of norm one.
     max_sweeps : int
     tol : float
         A sweep that turns every direction by less than ``1 - cos(angle) = tol`` ends it.
+    symmetric : bool, default=True
+        Keep the directions orthogonal. Without it each climbs on its own: several may end at the
+        same source, and sources that are not orthogonal are found too.
 
     Yields
     ------
@@ -100,16 +108,19 @@ def tanh_separation(
 
     Returns
     -------
-    ndarray of shape (n_signals, n_signals)
-        Orthogonal; ``rotation @ signals`` are the sources up to order, sign and scale.
+    ndarray of shape (n_directions, n_signals)
+        ``rotation @ signals`` are the sources up to order, sign and scale.
     """
     n_columns = signals.shape[1]
     for _ in range(max_sweeps):
         contrast = np.tanh(rotation @ signals)
         slope = 1.0 - np.mean(contrast**2, axis=1)
         update = contrast @ signals.T / n_columns - slope[:, None] * rotation
-        left, _, right = np.linalg.svd(update, full_matrices=False)
-        update = left @ right
+        if symmetric:
+            left, _, right = np.linalg.svd(update, full_matrices=False)
+            update = left @ right
+        else:
+            update /= np.linalg.norm(update, axis=1, keepdims=True)
         turn = float(np.max(1.0 - np.abs(np.sum(update * rotation, axis=1))))
         rotation = update
         yield Step(turn, turn)
@@ -201,13 +212,20 @@ def sparse_sources(
     left_over = np.eye(rank)
     n_rounds = n_sweeps = idle = 0
 
-    def separate(directions: np.ndarray) -> Steps[sp.csr_array]:
+    def separate(directions: np.ndarray, n_starts: int = 0) -> Steps[sp.csr_array]:
         """Separate the part of the row space spanned by orthonormal coordinate rows."""
         nonlocal n_sweeps
         signals = (directions @ basis) * np.sqrt(n_columns)
-        start = np.linalg.qr(rng.normal(size=(len(directions), len(directions))))[0]
+        start = rng.normal(size=(n_starts or len(directions), len(directions)))
+        if n_starts:
+            start /= np.linalg.norm(start, axis=1, keepdims=True)
+        else:
+            start = np.linalg.qr(start)[0]
         sweeps = tanh_separation(
-            signals, start, max_sweeps=min(SWEEPS_PER_ROUND, budget - n_sweeps)
+            signals,
+            start,
+            max_sweeps=min(SWEEPS_PER_ROUND, budget - n_sweeps),
+            symmetric=not n_starts,
         )
         while True:
             try:
@@ -219,7 +237,9 @@ def sparse_sources(
 
     while n_sweeps < budget and vectors.shape[0] < rank and idle < PATIENCE:
         n_rounds += 1
-        found = yield from separate(left_over)
+        # What a deficient Z leaves of the last rows need not be orthogonal, even nearly.
+        n_starts = 0 if n_rounds == 1 else min(4 * len(left_over) + 8, rank)
+        found = yield from separate(left_over, n_starts)
         both = sp.csr_array(sp.vstack([vectors, found]))
         pool = distinct_vectors(both, np.ones(both.shape[0], dtype=int)).vectors
         chosen, _ = lightest_independent(pool, space)

@@ -1,10 +1,8 @@
 import numpy as np
 import pytest
-import scipy.sparse as sp
 from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_nnrecover.linalg.steps import run_to_end
-from sklearn_nnrecover.products.factor_gauge import row_gauge
 from sklearn_nnrecover.products.last_factor_ica import (
     last_factor_by_ica,
     sparse_sources,
@@ -31,9 +29,9 @@ def sparse_columns(n_rows, n_columns, weight, rng, *, integer=True):
 
 
 def n_recovered(found, planted):
-    found, planted = found.toarray(), row_gauge(sp.csr_array(planted))[0].toarray()
-    distance = np.abs(found[:, None] - planted[None]).max(axis=2)
-    return int(np.sum(distance.min(axis=0) < 1e-7))
+    """Rows of ``planted`` that are rows of ``found`` up to scale."""
+    cosines = [A / np.linalg.norm(A, axis=1)[:, None] for A in (found.toarray(), planted)]
+    return int(np.sum(np.abs(cosines[0] @ cosines[1].T).max(axis=0) > 1 - 1e-9))
 
 
 @pytest.mark.parametrize("integer", [True, False])
@@ -74,11 +72,24 @@ def test_rows_missed_by_the_first_separation_are_completed(rng, monkeypatch):
     monkeypatch.setattr(last_factor_ica, "vectors_on_supports", forget_some)
     sources = run_to_end(sparse_sources(space, max_weight=300, rng=rng))
     assert calls[0] == 30
-    assert calls[1] == 7
+    assert calls[1] >= 7
     assert sources.n_rounds >= 2
     assert calls[-2:] == [30, 30]
     assert sources.agreeing.mean() > 1.6
     assert n_recovered(sources.vectors, F) == 30
+
+
+def test_rows_behind_a_deficient_remainder(rng):
+    # Z v = 0 for a v of three non-zeros: only two combinations of those three rows are left.
+    F = sparse_columns(30, 900, 4, rng)
+    null = np.zeros(30)
+    null[:3] = 1.0, 2.0, -1.0
+    Z = rng.normal(size=(40, 30))
+    Z -= np.outer(Z @ null, null) / (null @ null)
+    peel = peel_of(Z @ F, rng=rng)
+    assert peel.factor.shape == (29, 900)
+    assert n_recovered(peel.factor, F) == 27
+    assert_allclose(peel.remainder @ peel.factor, Z @ F, atol=1e-8)
 
 
 def test_a_support_gives_its_vector_exactly_from_a_rough_estimate(rng):
