@@ -138,7 +138,7 @@ def independent_components(seed: int, n: int, multiple: int, d: int, depth: int)
 
 @case(
     group=GROUP,
-    figure="200 features, 2000 samples, d = 8, 3 factors: every row at full rank",
+    figure="200 features, 2000 samples, d = 8, 3 factors: every row",
     goal=0.9,
 )
 def codes_200_d8_depth3(seed: int) -> dict:
