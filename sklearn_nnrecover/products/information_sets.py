@@ -201,7 +201,8 @@ def information_set_factor(
             float(heaviest),
             listing.complete_weight >= heaviest,
             f"{listing.n_sets} information sets list every vector with at most "
-            f"{listing.complete_weight} non-zeros; the factor's rows have up to {heaviest}",
+            f"{listing.complete_weight} non-zeros that is no sum of lighter ones on other columns; "
+            f"the factor's rows have up to {heaviest}",
         ),
         Evidence(
             "rows that no other vector of the row space can replace",
