@@ -25,7 +25,7 @@ from .hidden_complex import find_hidden_complex, realify
 from .natural_order import known_order_butterfly
 from .rank_one_splits import find_split
 
-NOISE_LADDER = (1e-8, 1e-7, 1e-6, 1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1)
+NOISE_LADDER = (1e-7, 1e-6, 1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1)
 """Standard deviations that are assumed in turn, relative to the root mean square entry."""
 
 DEFAULT_BUDGET = 20_000
