@@ -88,6 +88,7 @@ def test_bad_seeds(text):
 def test_registered_cases_are_sound():
     run.load_cases()
     for registered in registry.CASES.values():
-        assert 0 < registered.goal <= 1
+        # A goal of 0 measures without promising anything.
+        assert 0 <= registered.goal <= 1
         assert registered.group in {"networks", "dictionaries", "products"}
         assert registered.figure
