@@ -29,6 +29,9 @@ DEFAULT_BUDGET = 200_000
 NEIGHBOUR_FRACTION = 0.65
 """The paper's ``1 - o(1)`` of the prune step, at finite size."""
 
+MAX_DENSITY = 0.2
+"""Share of correlated pairs beyond which neighbourhoods say nothing about single hidden nodes."""
+
 _LARGEST_SPARSITY = 16
 _REPEATS = 6
 
@@ -97,6 +100,8 @@ def columns_from_gram(
     off_diagonal = sp.csr_array(gram - sp.diags_array(gram.diagonal()))
     off_diagonal.eliminate_zeros()
     adjacency = pattern(off_diagonal)
+    if adjacency.nnz > MAX_DENSITY * n * n:
+        return sp.csr_array((0, n))
     upper = sp.triu(off_diagonal, 1).tocoo()
     i, j = upper.row, upper.col
     if len(i) > budget:

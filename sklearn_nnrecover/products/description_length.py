@@ -25,6 +25,7 @@ from ..linalg.steps import Step, Steps
 from .column_intersections import (
     RATIO_RTOL,
     agreeing_entries,
+    distinct_rows,
     intersection_candidates,
     pattern,
 )
@@ -290,7 +291,7 @@ def two_sparse_factors(
     """
     Y = clean(Y, 0.0)
     if max_pairs is None:
-        max_pairs = 20 * sum(Y.shape)
+        max_pairs = 5 * sum(Y.shape)
     threshold = RATIO_RTOL * np.abs(Y.data).max(initial=1.0)
     empty = sp.csr_array((0, Y.shape[1]))
     state = _State(sp.csr_array((Y.shape[0], 0)), empty, Y)
@@ -306,7 +307,7 @@ def two_sparse_factors(
         if 10 * np.count_nonzero(np.diff(state.R.indptr)) < Y.shape[0]:
             state = _recode_stuck(Y, state, rng)
         state = _exchange(state, threshold)
-        state = _dissolve(state, threshold)
+        state = _dissolve(_merge_equal(state, rng), threshold)
         yield Step(float(state.cost), (before - state.cost) / before, state)
         if state.cost >= before:
             trimmed = _dissolve(_eliminate(Y, state, rng), threshold)
@@ -315,7 +316,7 @@ def two_sparse_factors(
             elif min_agreement == 2:
                 break
             min_agreement = 2
-    return _close(_solve_stuck(Y, state))
+    return _close(_solve_stuck(Y, state), rng)
 
 
 def _eliminate(Y: sp.csr_array, state: _State, rng: np.random.RandomState) -> _State:
@@ -351,14 +352,26 @@ def _solve_stuck(Y: sp.csr_array, state: _State) -> _State:
     return _shorter(state, stuck, new_C, new_R)
 
 
-def _close(state: _State) -> TwoFactors:
-    """Make each row left in R an atom of its own."""
+def _merge_equal(state: _State, rng: np.random.RandomState) -> _State:
+    """Make atoms that are multiples of each other one."""
+    C, D, R = state
+    D, scales = row_gauge(D)
+    groups = distinct_rows(D, rng)
+    if groups.n_groups == D.shape[0]:
+        return state
+    ones = (scales, (np.arange(D.shape[0]), groups.label))
+    merge = sp.csr_array(ones, shape=(D.shape[0], groups.n_groups))
+    return _State(clean(C @ merge, 0.0), D[groups.representative], R)
+
+
+def _close(state: _State, rng: np.random.RandomState) -> TwoFactors:
+    """Make the rows left in R atoms of their own, used once, after the shared ones."""
     C, D, R = state
     left = np.flatnonzero(np.diff(R.indptr))
-    rest, scales = row_gauge(R[left])
-    code = sp.csr_array((scales, (left, np.arange(len(left)))), shape=(C.shape[0], len(left)))
-    D, atom_scales = row_gauge(D)
-    C = clean(C @ sp.diags_array(atom_scales), 0.0)
-    return TwoFactors(
-        sp.hstack([C, code], format="csr"), sp.vstack([D, rest], format="csr"), len(left)
-    )
+    code = sp.csr_array((np.ones(len(left)), (left, np.arange(len(left)))), (C.shape[0], len(left)))
+    whole = _State(sp.hstack([C, code], format="csr"), sp.vstack([D, R[left]], format="csr"), R)
+    C, D, _ = _merge_equal(whole, rng)
+    D, scales = row_gauge(D)
+    single = np.bincount(C.indices, minlength=D.shape[0]) < 2
+    order = np.argsort(single, kind="stable")
+    return TwoFactors(clean(C @ sp.diags_array(scales), 0.0)[:, order], D[order], int(single.sum()))
