@@ -58,24 +58,31 @@ def rounded_correlation(Y: np.ndarray, n_nonzero: int | None = None) -> RoundedC
     if largest == 0:
         return RoundedCorrelation(sp.csr_array(gram.shape), 1.0, 0.0)
     mean = diagonal[diagonal > 0].mean()
-    best = RoundedCorrelation(sp.csr_array(gram.shape), 1.0, np.inf)
     weights = (
         np.geomspace(1.0, _LARGEST_SPARSITY, 150)
         if n_nonzero is None
         else np.geomspace(n_nonzero / 2.0, 2.0 * n_nonzero, 60)
     )
     sample = upper[:: max(1, len(upper) // 50_000)]
-    for weight in weights:
-        scaled = sample * (weight / mean)
-        correlated = np.abs(scaled) > 0.5
-        if not correlated.any():
-            continue
-        scaled = scaled[correlated]
-        error = float(np.sqrt(np.mean((scaled - np.round(scaled)) ** 2)))
-        if error < best.rounding_error:
-            best = RoundedCorrelation(best.gram, weight / mean, error)
-    rounded = np.round(gram * best.scale)
-    return best._replace(gram=sp.csr_array(rounded))
+    errors = np.array([_rounding_error(sample * (weight / mean)) for weight in weights])
+    # Multiples of the right scale give integers too: take the first valley, not the deepest.
+    first = int(np.argmax(errors <= errors.min() + 0.05))
+    while first + 1 < len(errors) and errors[first + 1] < errors[first]:
+        first += 1
+    scale = weights[first] / mean
+    for _ in range(3):
+        integers = np.round(sample * scale)
+        if not integers.any():
+            break
+        scale = float(integers @ integers / (integers @ sample))
+    error = _rounding_error(sample * scale)
+    return RoundedCorrelation(sp.csr_array(np.round(gram * scale)), scale, error)
+
+
+def _rounding_error(values: np.ndarray) -> float:
+    """Root mean square distance from integers of the values that do not round to zero."""
+    values = values[np.abs(values) > 0.5]
+    return float(np.sqrt(np.mean((values - np.round(values)) ** 2))) if len(values) else 0.5
 
 
 def columns_from_gram(
