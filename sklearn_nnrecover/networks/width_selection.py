@@ -7,7 +7,7 @@ correlations reads it off. From there widths are tried upwards, each with a sear
     BIC(k) = n m log(RSS_k / (n m)) + P_k log(n m)
 
 decides, n the sum of frequencies and P_k the free parameters. The path ends once two widths in a
-row fail to improve on the best, or the work granted is spent.
+row fail to improve on the best, or one does decisively, or the work granted is spent.
 """
 
 from __future__ import annotations
@@ -27,6 +27,8 @@ from sklearn_nnrecover.networks.variable_projection import step_work
 # A lower bound must hold; what the test misses, the path finds.
 BARTLETT_LEVEL = 1e-3
 PATIENCE = 2
+# A rise of the criterion that counts as decisive (Kass and Raftery, 1995): one such width suffices.
+DECISIVE = 10.0
 # Levenberg-Marquardt iterations granted to a width, however little work is left.
 MIN_ITERATIONS = 100
 
@@ -164,7 +166,8 @@ def select_width(
         widths.append(width)
         searches.append(search)
         criteria.append(bic(search.loss, width, samples))
-        if len(widths) - 1 - int(np.argmin(criteria)) >= PATIENCE:
+        without_gain = len(widths) - 1 - int(np.argmin(criteria))
+        if without_gain >= PATIENCE or criteria[-1] > min(criteria) + DECISIVE:
             break
         width += 1
     return WidthPath(widths[int(np.argmin(criteria))], widths, criteria, searches)
