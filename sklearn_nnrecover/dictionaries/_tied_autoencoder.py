@@ -76,8 +76,8 @@ class TiedAutoencoder(
         ``"gradient"`` explores by the paper's approximate gradient, ``"preconditioned"`` (auto)
         by the decoder gradient times the inverse code covariance.
     threshold : float or None, default=None
-        Of the thresholding encoders, and correlation at which the pursuit stops. None chooses it
-        from the data.
+        Of the codes: the thresholding encoders', and the correlation at which the pursuit stops.
+        None chooses it from the data. Training uses it for ``update="gradient"`` only.
     learning_rate : float, default=0.5
         Of the gradient, in units of the inverse mean square of an atom's code; below 1.5.
     init : {"samples", "random", "spectral"} or array of shape (n_components, n_features), \

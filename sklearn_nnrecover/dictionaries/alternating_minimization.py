@@ -228,7 +228,9 @@ def _code(
         return codes, residual, np.einsum("ij,ij->i", residual, residual), pursuit.next_correlation
     current = replace(rule, n_nonzero=width, encoder="top-k")
     if rule.encoder in THRESHOLDING:
-        limit = balanced_threshold(X[:PROBE_ROWS], D, width / len(D), nonnegative)
+        limit = rule.threshold
+        if update != "gradient" or not np.any(limit):
+            limit = balanced_threshold(X[:PROBE_ROWS], D, width / len(D), nonnegative)
         current = replace(rule, n_nonzero=width, threshold=limit)
         width = min(2 * width, len(D))
     atoms, active, z = strongest_atoms(X, D, width, current)

@@ -128,21 +128,28 @@ def learn_dictionary(
         rule = replace(rule, n_nonzero=found.n_nonzero)
     D = found.atoms.astype(np.float64)
     D /= np.linalg.norm(D, axis=1, keepdims=True)
+    # A threshold that was given is for the codes; atoms are polished with one that fits them.
+    fixed, options = options, options._replace(given_threshold=False)
     rule = replace(rule, threshold=0.0)
     if rule.encoder in THRESHOLDING:
         rule, _ = calibrate(samples, D, rule, options, rng)
-    for change in range(MAX_WIDTHS):
+    narrowing = options.grow
+    for _ in range(MAX_WIDTHS):
         polished = yield from polish(samples, D, rule, tol=options.tol, max_passes=max_passes)
         D, width = polished.atoms, rule.n_nonzero
         calibrated, noise_variance = calibrate(samples, D, rule, options, rng)
         narrower = replace(rule, n_nonzero=max(width - 1, 1))
-        if options.grow and change == 0 and calibrated.n_nonzero == width > 1:
-            tried, variance = calibrate(samples, D, narrower, options, rng)
+        narrowing &= calibrated.n_nonzero == width > 1
+        if narrowing:
+            tried, variance = calibrate(samples, D, narrower, options, rng, negligible=0.1)
             if tried.n_nonzero < width:
                 calibrated, noise_variance = tried, variance
         rule = calibrated
         if rule.n_nonzero == width:
             break
+    if fixed.given_threshold:
+        # Samples that stop early on purpose must not be searched again.
+        rule = replace(rule, threshold=fixed.rule.threshold, search_above=np.inf)
     length = description_length(
         float(polished.residual_square.sum()),
         float(np.trace(polished.code_gram)),
@@ -166,7 +173,7 @@ def learn_with_halves(
 
     Where data are explained but the three disagree in some atoms (not in most: then the data are to
     blame), a start may have failed: each of them then gets another start, up to ``n_init`` in all,
-    and keeps the shorter description.
+    and keeps what explains its samples with fewer active atoms or a shorter description.
 
     Returns
     -------
@@ -178,15 +185,33 @@ def learn_with_halves(
     for source in sources:
         first = start if source is samples else None
         best.append((yield from learn_dictionary(source, options, rng, start=first)))
-    for _ in range(options.n_init - 1 if halves else 0):
+    for attempt in range(options.n_init - 1 if halves else 0):
         agreement = _agreement(best)
         if best[0].open_share > 2 * ALPHA or agreement == 1 or agreement < 0.5:
             break
+        width = min(each.rule.n_nonzero for each in best)
+        if options.grow and attempt % 2 == 0 and width > 1:
+            width -= 1
+        rule = replace(options.rule, n_nonzero=width) if options.grow else options.rule
         for i, source in enumerate(sources):
-            again = yield from learn_dictionary(source, options._replace(n_init=1), rng)
-            if again.description_length < best[i].description_length:
-                best[i] = again
+            other = options._replace(n_init=1, rule=rule)
+            again = yield from learn_dictionary(source, other, rng)
+            best[i] = min(best[i], again, key=_preference)
     return best
+
+
+def _preference(learned: Learned) -> tuple[bool, int, float]:
+    """Explained before not explained, then fewer active atoms, then the shorter description.
+
+    Noiseless samples of two atoms each can be explained by other atoms, three at a time, with
+    smaller residuals than the few wrong supports of the true ones leave.
+    """
+    explained = learned.open_share <= 2 * ALPHA
+    return (
+        not explained,
+        learned.rule.n_nonzero if explained else 0,
+        learned.description_length,
+    )
 
 
 def _agreement(learned: list[Learned]) -> float:
@@ -240,6 +265,8 @@ def calibrate(
     rule: CodeRule,
     options: LearningOptions,
     rng: np.random.RandomState,
+    *,
+    negligible: float = 0.01,
 ) -> tuple[CodeRule, float]:
     """Set the constants of an encoder from the residuals that its atoms leave.
 
@@ -256,6 +283,8 @@ def calibrate(
         Which constants the user fixed.
     rng : RandomState
         Draws the samples to look at.
+    negligible : float, default=.01
+        Correlations below this share of the mean coefficient ask for no further atom.
 
     Returns
     -------
@@ -282,7 +311,7 @@ def calibrate(
     noise_variance = float(np.median(square)) / freedom
     quantile = noise_correlation_square(n_components, n_features - width)
     stop = max(float(np.sqrt(quantile * freedom * noise_variance)), rounding)
-    sizable = max(stop, 0.01 * float(np.abs(codes.data).mean()) if codes.nnz else 0.0)
+    sizable = max(stop, negligible * float(np.abs(codes.data).mean()) if codes.nnz else 0.0)
     following = correlations(residual, D, rule.nonnegative).max(axis=1)
     if limit > width and np.mean(following > sizable) > 2 * ALPHA:
         longer = orthogonal_matching_pursuit(

@@ -85,9 +85,11 @@ class TestRecovery:
     @pytest.mark.parametrize("encoder", ["threshold", "relu", "jumprelu", "top-k"])
     def test_other_encoders(self, rng, encoder):
         X, truth = make_sparse_codes(
-            3000, 100, n_components=80, n_nonzero=2, nonnegative=True, noise=0.02, random_state=rng
+            2000, 80, n_components=50, n_nonzero=2, nonnegative=True, noise=0.02, random_state=rng
         )
-        fitted = TiedAutoencoder(80, model="nonnegative", encoder=encoder, random_state=rng)
+        fitted = TiedAutoencoder(
+            50, model="nonnegative", encoder=encoder, stability=False, random_state=rng
+        )
         quiet_fit(fitted, X)
         assert np.mean(distances(fitted.components_, truth, signed=False) < 0.14) >= 0.97
         codes = fitted.transform(X)
@@ -322,6 +324,23 @@ class TestShell:
         fitted = quiet_fit(TiedAutoencoder(24, n_nonzero_coefs=4, random_state=0), X)
         assert fitted.n_nonzero_coefs_ == 4
         assert np.mean(np.count_nonzero(fitted.transform(X), axis=1) == 4) > 0.99
+
+    @pytest.mark.parametrize("encoder", ["threshold", "omp"])
+    def test_given_threshold_is_kept(self, problem, encoder):
+        X, _ = problem
+        fitted = quiet_fit(
+            TiedAutoencoder(24, encoder=encoder, threshold=0.7, stability=False, random_state=0), X
+        )
+        assert fitted.threshold_ == 0.7
+        codes = fitted.transform(X)
+        if encoder == "threshold":
+            z = X @ fitted.components_.T
+            np.testing.assert_allclose(codes, np.where(np.abs(z) > 0.7, z, 0), atol=1e-12)
+        else:
+            left = np.abs((X - codes @ fitted.components_) @ fitted.components_.T).max(axis=1)
+            short = np.count_nonzero(codes, axis=1) < fitted.n_nonzero_coefs_
+            assert short.any()
+            assert left[short].max() <= 0.7 + 1e-9
 
     def test_number_of_atoms_is_found_by_description_length(self, rng):
         X, _ = make_sparse_codes(
