@@ -17,6 +17,7 @@ from sklearn_nnrecover.metrics import recovery_error
 from sklearn_nnrecover.networks.design import orthonormal_design
 from sklearn_nnrecover.networks.lack_of_fit import lack_of_fit
 from sklearn_nnrecover.networks.variable_projection import variable_projection
+from sklearn_nnrecover.networks.verdict import LACK_OF_FIT_LEVEL
 from sklearn_nnrecover.networks.width_selection import select_width
 
 
@@ -90,20 +91,20 @@ def _p_value(seed: int, teacher: str, m: int = 3) -> dict[str, Any]:
     V = np.linalg.lstsq(samples.Z, T, rcond=None)[0][:, int(teacher == "missed") :]
     fit = run_to_end(variable_projection(samples, V / np.linalg.norm(V, axis=0)))
     p_value = lack_of_fit(fit.network, samples, rng).p_value
-    return {"success": (p_value >= 1e-3) == (teacher == "relu"), "p_value": p_value}
+    return {"success": (p_value >= LACK_OF_FIT_LEVEL) == (teacher == "relu"), "p_value": p_value}
 
 
-@case(group="networks", figure="lack of fit at .001: the right model passes", goal=0.999)
+@case(group="networks", figure="lack of fit: at most 1 in 1000 right models rejected", goal=0.999)
 def lack_of_fit_level(seed: int) -> dict[str, Any]:
     return _p_value(seed, "relu")
 
 
-@case(group="networks", figure="lack of fit at .001: a tanh teacher is found", goal=0.95)
+@case(group="networks", figure="lack of fit: a tanh teacher is found", goal=0.95)
 def lack_of_fit_tanh(seed: int) -> dict[str, Any]:
     return _p_value(seed, "tanh")
 
 
-@case(group="networks", figure="lack of fit at .001: a missed unit is found", goal=0.9)
+@case(group="networks", figure="lack of fit: a missed unit is found", goal=0.9)
 def lack_of_fit_missed_unit(seed: int) -> dict[str, Any]:
     return _p_value(seed, "missed")
 
