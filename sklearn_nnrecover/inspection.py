@@ -13,9 +13,9 @@ import numpy as np
 from sklearn_nnrecover.base.report import RecoveryReport
 from sklearn_nnrecover.metrics import match_components
 
-__all__ = ["RecoveryDisplay", "UnitsDisplay"]
+__all__ = ["AtomsDisplay", "RecoveryDisplay", "UnitsDisplay"]
 
-IDENTIFIED, NOT_IDENTIFIED = "tab:blue", "tab:orange"
+IDENTIFIED, NOT_IDENTIFIED, UNJUDGED = "tab:blue", "tab:orange", "tab:gray"
 # Errors below this are drawn at it: zero has no logarithm.
 SMALLEST_ERROR = 1e-18
 
@@ -54,8 +54,8 @@ class RecoveryDisplay:
     recovered, true : ndarray of shape (n_matched, n_features + 1 + n_outputs)
         Input weights, bias and output weights of matched units, one unit a row: unit-norm input
         weights, output weights relative to the largest true one.
-    identified : ndarray of bool, shape (n_matched,)
-        Whether the data pin down the recovered unit.
+    identified : ndarray of bool, shape (n_matched,), or None
+        Whether the data pin down the recovered unit; None if nothing is known of it.
     n_missed : int, default=0
         True units for which none was recovered.
 
@@ -78,7 +78,11 @@ class RecoveryDisplay:
     """
 
     def __init__(
-        self, recovered: np.ndarray, true: np.ndarray, identified: np.ndarray, n_missed: int = 0
+        self,
+        recovered: np.ndarray,
+        true: np.ndarray,
+        identified: np.ndarray | None = None,
+        n_missed: int = 0,
     ) -> None:
         self.recovered = recovered
         self.true = true
@@ -121,7 +125,7 @@ class RecoveryDisplay:
         estimated, truth : fitted estimator, Bunch, or pair (coefs, intercepts)
             Networks in the format of :class:`sklearn.neural_network.MLPRegressor`.
         identified : sequence of bool or None, default=None
-            For each unit of `estimated`, whether the data pin it down; None: all.
+            For each unit of `estimated`, whether the data pin it down, if that is known.
         ax : matplotlib Axes or None, default=None
             Axes to draw on; None makes a figure.
 
@@ -135,11 +139,11 @@ class RecoveryDisplay:
         recovered = np.hstack([inputs, outputs / size])
         true = np.hstack([true_inputs, true_outputs / size])
         match = match_components(recovered, true, signed=False)
-        known = np.ones(len(recovered), dtype=bool) if identified is None else identified
+        known = None if identified is None else np.asarray(identified, dtype=bool)
         display = cls(
             recovered[match.permutation],
             true[match.matched],
-            np.asarray(known, dtype=bool)[match.permutation],
+            None if known is None else known[match.permutation],
             n_missed=len(true) - len(match.matched),
         )
         return display.plot(ax=ax)
@@ -167,20 +171,24 @@ class RecoveryDisplay:
         low = float(min(self.true.min(initial=0.0), self.recovered.min(initial=0.0)))
         high = float(max(self.true.max(initial=0.0), self.recovered.max(initial=0.0)))
         ax.plot([low, high], [low, high], color="0.6", linewidth=0.8, zorder=0)
-        groups = (
-            (self.identified, IDENTIFIED, "identified"),
-            (~self.identified, NOT_IDENTIFIED, "not pinned down"),
-        )
+        groups: list[tuple[np.ndarray, str, str]]
+        if self.identified is None:
+            groups = [(np.ones(len(self.true), dtype=bool), UNJUDGED, "")]
+        else:
+            groups = [
+                (self.identified, IDENTIFIED, "identified"),
+                (~self.identified, NOT_IDENTIFIED, "not pinned down"),
+            ]
         for chosen, color, label in groups:
             if chosen.any():
                 options = {"s": 14, "color": color, "alpha": 0.8, **scatter_options}
                 count = int(chosen.sum())
-                name = f"{count} unit{'s' * (count > 1)} {label}"
+                name = f"{count} unit{'s' * (count > 1)} {label}".strip()
                 ax.scatter(self.true[chosen], self.recovered[chosen], label=name, **options)
         ax.set(xlabel="true weight", ylabel="recovered weight")
         missed = f"; {self.n_missed} not found" if self.n_missed else ""
         ax.set_title(f"largest error {self.errors.max(initial=0.0):.1e}{missed}")
-        if self.identified.size:
+        if len(self.true):
             ax.legend(loc="upper left")
         if inset and self.true.size:
             self._draw_errors(ax.inset_axes((0.62, 0.1, 0.34, 0.28)), groups)
@@ -327,5 +335,105 @@ class UnitsDisplay:
         ax.invert_yaxis()
         ax.set(xlim=(0, 1), xlabel="share of samples on which the unit is active", ylabel="unit")
         ax.set_title(f"{sum(identified)} of {len(identified)} units identified")
+        self.ax_, self.figure_ = ax, ax.figure
+        return self
+
+
+class AtomsDisplay:
+    """Mosaic of the atoms of a dictionary, drawn as small images.
+
+    Use :meth:`from_estimator` to make one.
+
+    Parameters
+    ----------
+    atoms : ndarray of shape (n_atoms, height, width)
+        Images.
+    identified : ndarray of bool, shape (n_atoms,)
+        Whether the data pin the atom down; others are framed.
+
+    Attributes
+    ----------
+    ax_ : matplotlib Axes
+        Axes with the picture.
+    figure_ : matplotlib Figure
+        Its figure.
+    """
+
+    def __init__(self, atoms: np.ndarray, identified: np.ndarray) -> None:
+        self.atoms = atoms
+        self.identified = identified
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator: Any,
+        *,
+        image_shape: tuple[int, int] | None = None,
+        max_atoms: int = 144,
+        ax: Any = None,
+    ) -> AtomsDisplay:
+        """Draw the atoms of a fitted estimator.
+
+        Parameters
+        ----------
+        estimator : fitted TiedAutoencoder
+            Its ``components_`` are drawn in their order, its report frames what is not identified.
+        image_shape : pair of int or None, default=None
+            Height and width of an atom; None: square.
+        max_atoms : int, default=144
+            Largest number of atoms drawn.
+        ax : matplotlib Axes or None, default=None
+            Axes to draw on; None makes a figure.
+
+        Returns
+        -------
+        AtomsDisplay
+            The display, drawn.
+        """
+        atoms = np.asarray(estimator.components_)[:max_atoms]
+        side = int(np.sqrt(atoms.shape[1]))
+        shape = (side, side) if image_shape is None else image_shape
+        if shape[0] * shape[1] != atoms.shape[1]:
+            raise ValueError(
+                f"atoms have {atoms.shape[1]} entries, which image_shape={shape} does not hold."
+            )
+        identified = np.asarray(estimator.report_.identified, dtype=bool)[: len(atoms)]
+        return cls(atoms.reshape(-1, *shape), identified).plot(ax=ax)
+
+    def plot(self, ax: Any = None, **image_options: Any) -> AtomsDisplay:
+        """Draw the mosaic; every atom has its own symmetric grey scale.
+
+        Parameters
+        ----------
+        ax : matplotlib Axes or None, default=None
+            Axes to draw on; None makes a figure.
+        **image_options
+            Passed to `Axes.imshow`.
+
+        Returns
+        -------
+        AtomsDisplay
+            This display, drawn.
+        """
+        ax = _axes(ax, figsize=(6, 6))
+        n_atoms, height, width = self.atoms.shape
+        columns = max(1, int(np.ceil(np.sqrt(n_atoms))))
+        rows = -(-n_atoms // columns)
+        mosaic = np.full((rows * (height + 1) + 1, columns * (width + 1) + 1), np.nan)
+        for index, atom in enumerate(self.atoms):
+            top = index // columns * (height + 1) + 1
+            left = index % columns * (width + 1) + 1
+            size = np.max(np.abs(atom)) or 1.0
+            mosaic[top : top + height, left : left + width] = atom / size
+            if not self.identified[index]:
+                ax.plot(
+                    left - 0.75 + np.array([0, width + 0.5, width + 0.5, 0, 0]),
+                    top - 0.75 + np.array([0, 0, height + 0.5, height + 0.5, 0]),
+                    color=NOT_IDENTIFIED,
+                    linewidth=0.8,
+                )
+        options = {"cmap": "gray", "vmin": -1, "vmax": 1, "interpolation": "nearest"}
+        ax.imshow(mosaic, **{**options, **image_options})
+        ax.set_axis_off()
         self.ax_, self.figure_ = ax, ax.figure
         return self

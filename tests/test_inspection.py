@@ -40,6 +40,7 @@ def test_weights_are_matched_unit_by_unit(seed, rng, ax):
     assert display.ax_ is ax
     assert display.figure_ is ax.figure
     assert display.n_missed == 0
+    assert [text.get_text() for text in ax.get_legend().get_texts()] == ["4 units"]
     np.testing.assert_allclose(display.recovered, display.true, atol=1e-13)
     # One unit off by .25: its error shows, and only its.
     network.intercepts_[0] = network.intercepts_[0] + 0.25 * (order == 2) * np.linalg.norm(
