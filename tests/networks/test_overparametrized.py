@@ -36,8 +36,8 @@ def recover(X, y, rng, intercept=True, **options):
 
 
 @pytest.mark.parametrize(("n", "k", "m"), [(560, 5, 1), (310, 5, 2), (1500, 12, 1)])
-def test_width_weights_and_signs_come_out(seed, rng, n, k, m):
-    X, y, truth = make_relu_network(n, 10, n_hidden=k, n_outputs=m, random_state=seed)
+def test_width_weights_and_signs_come_out(well_seen_network, rng, n, k, m):
+    X, y, truth = well_seen_network(n, 10, n_hidden=k, n_outputs=m)
     found, network = recover(X, y, rng)
     assert found.network.n_hidden == k
     assert found.signs_identified
@@ -53,9 +53,9 @@ def test_without_biases(seed, rng):
     assert recovery_error(network, (truth.coefs_, truth.intercepts_)) < 1e-10
 
 
-def test_known_width_on_few_samples(seed, rng):
-    # 2.5 equations a parameter: a single descent would mostly end in a local minimum.
-    X, y, truth = make_relu_network(210, 8, n_hidden=8, n_outputs=1, random_state=seed)
+def test_known_width_on_few_samples(well_seen_network, rng):
+    # 3 equations a parameter: a single descent would mostly end in a local minimum.
+    X, y, truth = well_seen_network(250, 8, n_hidden=8, n_outputs=1)
     _, network = recover(X, y, rng, n_hidden=8)
     assert recovery_error(network, (truth.coefs_, truth.intercepts_)) < 1e-8
 
@@ -65,8 +65,8 @@ def test_noisy_data_have_no_exact_network(seed, rng):
     assert recover(X, y, rng, n_hidden=3, n_init=2)[0] is None
 
 
-def test_an_always_on_unit_of_one_output_leaves_the_signs_open(seed, rng):
-    X, y, truth = make_relu_network(900, 5, n_hidden=3, n_outputs=1, random_state=seed)
+def test_an_always_on_unit_of_one_output_leaves_the_signs_open(well_seen_network, rng):
+    X, y, truth = well_seen_network(900, 5, n_hidden=3, n_outputs=1)
     y = y + X @ rng.standard_normal(5)
     found, (coefs, intercepts) = recover(X, y, rng)
     assert not found.signs_identified

@@ -28,22 +28,20 @@ def arrays(truth):
     )
 
 
+@pytest.fixture
+def well_posed(well_seen_network):
+    """Draw a well seen network, 400 samples of (6, 4, 4) unless told otherwise."""
+
+    def draw(n=400, d=6, k=4, m=4, **kwargs):
+        return well_seen_network(n, d, n_hidden=k, n_outputs=m, **kwargs)
+
+    return draw
+
+
 def quiet_fit(estimator, X, y, **kwargs):
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", RecoveryWarning)
         return estimator.fit(X, y, **kwargs)
-
-
-def well_posed(seed, n=400, d=6, k=4, m=4, **kwargs):
-    """A random network whose every unit is well seen on both sides of its kink."""
-    for attempt in range(100):
-        X, y, truth = make_relu_network(
-            n, d, n_hidden=k, n_outputs=m, random_state=seed + attempt, **kwargs
-        )
-        active = np.mean(X @ truth.coefs_[0] + truth.intercepts_[0] > 0, axis=0)
-        if np.all((active > 0.15) & (active < 0.85)):
-            return X, y, truth
-    raise AssertionError("no well-posed network drawn")
 
 
 def identified_units_are_true(net, truth, tolerance=1e-7):
@@ -58,8 +56,8 @@ def identified_units_are_true(net, truth, tolerance=1e-7):
 
 
 @pytest.mark.parametrize("m", [4, 7])
-def test_many_outputs_are_proven_globally(seed, m):
-    X, y, truth = well_posed(seed, m=m)
+def test_many_outputs_are_proven_globally(well_posed, seed, m):
+    X, y, truth = well_posed(m=m)
     net = ReLUNetRecovery(random_state=seed).fit(X, y)
     assert (net.report_.status, net.report_.proof, net.solver_) == ("exact", "global", "lifted")
     assert recovery_error(net, truth) < 1e-10
@@ -68,24 +66,24 @@ def test_many_outputs_are_proven_globally(seed, m):
 
 
 @pytest.mark.parametrize("m", [1, 2])
-def test_few_outputs_are_proven_locally(seed, m):
-    X, y, truth = well_posed(seed, n=600, m=m)
+def test_few_outputs_are_proven_locally(well_posed, seed, m):
+    X, y, truth = well_posed(n=600, m=m)
     net = ReLUNetRecovery(random_state=seed).fit(X, y)
     assert (net.report_.status, net.report_.proof) == ("exact", "local")
     assert recovery_error(net, truth) < 1e-9
     assert "not excluded" in net.report_.reason
 
 
-def test_few_samples_by_pencils(seed):
-    X, y, truth = well_posed(seed, n=60, d=6, k=4, m=4)
+def test_few_samples_by_pencils(well_posed, seed):
+    X, y, truth = well_posed(n=60, d=6, k=4, m=4)
     net = ReLUNetRecovery(solver="pencil", random_state=seed).fit(X, y)
     assert net.solver_ == "pencil" and net.report_.status == "exact"
     assert recovery_error(net, truth) < 1e-10
 
 
 @pytest.mark.parametrize("solver", ["lifted", "pencil", "reduce", "varpro"])
-def test_every_solver_recovers_what_it_is_for(seed, solver):
-    X, y, truth = well_posed(seed, d=4, k=3, m=3)
+def test_every_solver_recovers_what_it_is_for(well_posed, seed, solver):
+    X, y, truth = well_posed(d=4, k=3, m=3)
     net = quiet_fit(ReLUNetRecovery(solver=solver, random_state=seed), X, y)
     assert net.solver_ == solver
     assert recovery_error(net, truth) < 1e-9
@@ -100,14 +98,14 @@ def test_without_intercepts(seed):
 
 
 @pytest.mark.parametrize("distribution", ["uniform", "exponential"])
-def test_any_input_distribution(seed, distribution):
-    X, y, truth = well_posed(seed, distribution=distribution)
+def test_any_input_distribution(well_posed, seed, distribution):
+    X, y, truth = well_posed(distribution=distribution)
     net = ReLUNetRecovery(random_state=seed).fit(X, y)
     assert net.report_.status == "exact" and recovery_error(net, truth) < 1e-9
 
 
-def test_scales_means_constant_and_collinear_columns(rng, seed):
-    X, y, truth = well_posed(seed)
+def test_scales_means_constant_and_collinear_columns(well_posed, rng, seed):
+    X, y, truth = well_posed()
     scale, mean = np.geomspace(1e-6, 1e6, 6), rng.uniform(-100, 100, 6)
     W, b, A, c = arrays(truth)
     net = ReLUNetRecovery(random_state=seed).fit(X * scale, y)
@@ -135,8 +133,8 @@ def test_integer_inputs_and_repeated_rows(rng, seed):
     assert again.report_.status == net.report_.status
 
 
-def test_float32_in_float32_out(seed):
-    X, y, truth = well_posed(seed)
+def test_float32_in_float32_out(well_posed, seed):
+    X, y, truth = well_posed()
     net = ReLUNetRecovery(random_state=seed).fit(X.astype("f4"), y.astype("f4"))
     assert {part.dtype for part in (*net.coefs_, *net.intercepts_)} == {np.dtype("f4")}
     assert net.predict(X.astype("f4")).dtype == net.transform(X.astype("f4")).dtype == np.float32
@@ -173,8 +171,8 @@ def test_outputs_without_a_kink(rng, kind, fit_intercept):
     assert np.isinf(net.coefs_std_[0]).all()
 
 
-def test_always_on_unit_is_named_and_the_others_are_recovered(seed):
-    X, _, truth = well_posed(seed)
+def test_always_on_unit_is_named_and_the_others_are_recovered(well_posed, seed):
+    X, _, truth = well_posed()
     W, b, A, c = arrays(truth)
     b[0] = 30.0
     with pytest.warns(RecoveryWarning, match="never inactive"):
@@ -187,8 +185,8 @@ def test_always_on_unit_is_named_and_the_others_are_recovered(seed):
     assert np.isinf(net.coefs_std_[0][:, lone]).all()
 
 
-def test_dead_and_duplicate_units_leave_the_narrowest_network(seed):
-    X, _, truth = well_posed(seed)
+def test_dead_and_duplicate_units_leave_the_narrowest_network(well_posed, seed):
+    X, _, truth = well_posed()
     W, b, A, c = arrays(truth)
     W[:, 1], b[1] = W[:, 0], b[0]
     b[2] = -60.0
@@ -198,8 +196,8 @@ def test_dead_and_duplicate_units_leave_the_narrowest_network(seed):
     assert recovery_error(net, merged) < 1e-9
 
 
-def test_unit_seen_on_a_subspace_only_is_partial(rng, seed):
-    X, _, truth = well_posed(seed, n=700)
+def test_unit_seen_on_a_subspace_only_is_partial(well_posed, rng, seed):
+    X, _, truth = well_posed(n=700)
     W, b, A, c = arrays(truth)
     W[5] = 0.0
     X[X @ W[:, 0] + b[0] > 0, 5] = 0.0
@@ -220,8 +218,8 @@ def test_zero_one_inputs_are_never_exact_and_wrong(rng, seed):
         assert recovery_error(net, truth) < 1e-6
 
 
-def test_wrong_activation_under_noise_is_not_recovered(rng, seed):
-    X, _, truth = well_posed(seed, n=800, d=4, k=2, m=3)
+def test_wrong_activation_under_noise_is_not_recovered(well_posed, rng, seed):
+    X, _, truth = well_posed(n=800, d=4, k=2, m=3)
     W, b, A, _ = arrays(truth)
     y = np.tanh(2 * (X @ W + b)) @ A
     y += 0.02 * y.std() * rng.randn(*y.shape)
@@ -234,8 +232,8 @@ def test_wrong_activation_under_noise_is_not_recovered(rng, seed):
 # --- noise -----------------------------------------------------------------------------------
 
 
-def test_noisy_data_are_approximate_with_error_bars(seed):
-    X, y, truth = well_posed(seed, n=1500, d=5, k=3, m=3, noise=0.05)
+def test_noisy_data_are_approximate_with_error_bars(well_posed, seed):
+    X, y, truth = well_posed(n=1500, d=5, k=3, m=3, noise=0.05)
     net = quiet_fit(ReLUNetRecovery(random_state=seed), X, y)
     assert net.report_.status == "approximate" and net.n_hidden_ == 3
     assert recovery_error(net, truth) < 0.2
@@ -257,8 +255,8 @@ def test_random_outputs_are_not_recovered(rng):
 # --- contract --------------------------------------------------------------------------------
 
 
-def test_gauge_and_shapes(seed):
-    X, y, _ = well_posed(seed)
+def test_gauge_and_shapes(well_posed, seed):
+    X, y, _ = well_posed()
     net = ReLUNetRecovery(random_state=seed).fit(X, y)
     (W, A), (b, c) = net.coefs_, net.intercepts_
     assert (W.shape, A.shape, b.shape, c.shape) == ((6, 4), (4, 4), (4,), (4,))
@@ -270,24 +268,24 @@ def test_gauge_and_shapes(seed):
     assert list(net.get_feature_names_out()) == [f"relunetrecovery{j}" for j in range(4)]
 
 
-def test_one_output_given_as_vector_or_column(seed):
-    X, y, _ = well_posed(seed, n=300, d=4, k=2, m=1)
+def test_one_output_given_as_vector_or_column(well_posed, seed):
+    X, y, _ = well_posed(n=300, d=4, k=2, m=1)
     flat = ReLUNetRecovery(random_state=seed).fit(X, y)
     column = ReLUNetRecovery(random_state=seed).fit(X, y[:, None])
     assert flat.predict(X).shape == (300,) and column.predict(X).shape == (300, 1)
     np.testing.assert_array_equal(flat.coefs_[1], column.coefs_[1])
 
 
-def test_to_mlp_predicts_the_same(seed):
-    X, y, _ = well_posed(seed)
+def test_to_mlp_predicts_the_same(well_posed, seed):
+    X, y, _ = well_posed()
     net = ReLUNetRecovery(random_state=seed).fit(X, y)
     np.testing.assert_allclose(net.to_mlp().predict(X), net.predict(X), atol=1e-12)
     one = ReLUNetRecovery(random_state=seed).fit(X, y[:, :2].sum(axis=1))
     assert one.to_mlp().predict(X).shape == (400,)
 
 
-def test_unscale_gives_weights_in_original_units(rng, seed):
-    X, y, _ = well_posed(seed)
+def test_unscale_gives_weights_in_original_units(well_posed, rng, seed):
+    X, y, _ = well_posed()
     X = X * rng.uniform(0.1, 10, 6) + rng.randn(6)
     scaler, y_scaler = StandardScaler().fit(X), StandardScaler().fit(y)
     net = ReLUNetRecovery(random_state=seed).fit(scaler.transform(X), y_scaler.transform(y))
@@ -297,8 +295,8 @@ def test_unscale_gives_weights_in_original_units(rng, seed):
         net.unscale(y_scaler)
 
 
-def test_weights_are_frequencies(rng, seed):
-    X, y, _ = well_posed(seed, n=300, d=3, k=2, m=2, noise=0.1)
+def test_weights_are_frequencies(well_posed, rng, seed):
+    X, y, _ = well_posed(n=300, d=3, k=2, m=2, noise=0.1)
     weight = rng.randint(1, 4, 300)
     rows = np.repeat(np.arange(300), weight)
     nets = [
@@ -311,8 +309,8 @@ def test_weights_are_frequencies(rng, seed):
         np.testing.assert_array_equal(one, other)
 
 
-def test_same_seed_same_bits_and_pickles(seed):
-    X, y, _ = well_posed(seed, n=300, d=4, k=3, m=1)
+def test_same_seed_same_bits_and_pickles(well_posed, seed):
+    X, y, _ = well_posed(n=300, d=4, k=3, m=1)
     one, other = (ReLUNetRecovery(random_state=seed).fit(X, y) for _ in range(2))
     np.testing.assert_array_equal(one.coefs_[0], other.coefs_[0])
     copy = pickle.loads(pickle.dumps(one))
@@ -320,8 +318,8 @@ def test_same_seed_same_bits_and_pickles(seed):
     assert RecoveryReport.from_dict(json.loads(json.dumps(one.report_.to_dict()))) == one.report_
 
 
-def test_grid_search_over_the_width_needs_the_recovery_scorer(seed):
-    X, y, _ = well_posed(seed, n=600, d=3, k=2, m=2, noise=0.05)
+def test_grid_search_over_the_width_needs_the_recovery_scorer(well_posed, seed):
+    X, y, _ = well_posed(n=600, d=3, k=2, m=2, noise=0.05)
     search = GridSearchCV(
         make_pipeline(StandardScaler(), ReLUNetRecovery(noise="gaussian", random_state=0)),
         {"relunetrecovery__n_hidden": [1, 2, 3]},
@@ -331,8 +329,8 @@ def test_grid_search_over_the_width_needs_the_recovery_scorer(seed):
     assert quiet_fit(search, X, y).best_params_["relunetrecovery__n_hidden"] == 2
 
 
-def test_solver_that_declines_says_so(seed):
-    X, y, _ = well_posed(seed, n=300, d=4, k=3, m=1)
+def test_solver_that_declines_says_so(well_posed, seed):
+    X, y, _ = well_posed(n=300, d=4, k=3, m=1)
     net = ReLUNetRecovery(2, solver="lifted", noise="gaussian", n_init=2, random_state=0)
     with pytest.warns(RecoveryWarning, match='solver="lifted" declined'):
         net.fit(X, np.tanh(y))
