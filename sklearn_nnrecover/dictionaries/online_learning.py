@@ -114,7 +114,8 @@ def continue_stream(stream: Stream, X: np.ndarray, rule: CodeRule, *, grow: bool
         usage = np.where(young, np.maximum(stream.usage, np.median(stream.usage)), stream.usage)
         changed = replace_idle_atoms(stream.atoms, usage, residual, max_coherence=limit)
         if len(X) * stream.width >= 2 * MIN_USERS * n_components and not young.any():
-            split = split_overloaded_atoms(stream.atoms, codes, residual)
+            energy = np.diagonal(stream.code_gram)
+            split = split_overloaded_atoms(stream.atoms, codes, residual, energy=energy)
             changed = np.concatenate([changed, split])
         changed = np.unique(changed).astype(np.intp)
         stream.code_gram[changed] = 0

@@ -69,6 +69,7 @@ def stuck_atoms(
     residual: np.ndarray,
     max_weakness: float = 0.5,
     min_excess: float = 5.0,
+    energy: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Atoms with too little to do, weakest first, and atoms with too much, worst first.
 
@@ -76,7 +77,8 @@ def stuck_atoms(
     """
     n_components = codes.shape[1]
     usage = np.bincount(codes.indices, minlength=n_components)
-    energy = np.bincount(codes.indices, weights=codes.data**2, minlength=n_components)
+    if energy is None:
+        energy = np.bincount(codes.indices, weights=codes.data**2, minlength=n_components)
     square = np.einsum("ij,ij->i", residual, residual)
     load = np.bincount(
         codes.indices, weights=np.repeat(square, np.diff(codes.indptr)), minlength=n_components
@@ -98,6 +100,7 @@ def split_overloaded_atoms(
     *,
     max_weakness: float = 0.5,
     min_excess: float = 5.0,
+    energy: np.ndarray | None = None,
 ) -> np.ndarray:
     """Give atoms of little energy to those that stand for two, in place.
 
@@ -119,13 +122,15 @@ def split_overloaded_atoms(
     min_excess : float, default=5.0
         Mean squared residual of an atom's users, in robust deviations above the median atom, from
         which it is split.
+    energy : ndarray of shape (n_components,) or None
+        Code energies known from more samples than these.
 
     Returns
     -------
     ndarray of int
         Atoms changed.
     """
-    givers, takers = stuck_atoms(codes, residual, max_weakness, min_excess)
+    givers, takers = stuck_atoms(codes, residual, max_weakness, min_excess, energy)
     columns = codes.tocsc()
     changed: list[int] = []
     for giver, taker in zip(givers, takers, strict=False):
