@@ -100,7 +100,7 @@ class RecoveryDisplay:
 
         Parameters
         ----------
-        estimator : fitted ReLUNetRecovery or SymmetricMomentNet
+        estimator : fitted ReLUNetRecovery
             The recovered network; its report says which units are identified.
         truth : fitted MLPRegressor or MLPClassifier, Bunch, or pair (coefs, intercepts)
             The network behind the data.
@@ -255,7 +255,7 @@ class UnitsDisplay:
 
         Parameters
         ----------
-        estimator : fitted ReLUNetRecovery or SymmetricMomentNet
+        estimator : fitted ReLUNetRecovery
             The recovered network.
         ax : matplotlib Axes or None, default=None
             Axes to draw on; None makes a figure.

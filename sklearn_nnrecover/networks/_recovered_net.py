@@ -3,23 +3,24 @@
 from __future__ import annotations
 
 import warnings
+from dataclasses import replace
 
 import numpy as np
 
 from sklearn_nnrecover.base.report import RecoveryReport
 from sklearn_nnrecover.exceptions import RecoveryWarning
-from sklearn_nnrecover.networks._two_layer_net import TwoLayerNetMixin
+from sklearn_nnrecover.networks._two_layer_net import TwoLayerNetMixin, unit_order
 from sklearn_nnrecover.networks.design import Design
 from sklearn_nnrecover.networks.error_bars import (
     mark_not_pinned,
     standard_errors,
     units_moved_by_rivals,
+    user_weights,
 )
 from sklearn_nnrecover.networks.lack_of_fit import lack_of_fit
 from sklearn_nnrecover.networks.solvers import Recovery
 from sklearn_nnrecover.networks.two_layer_network import Samples
 from sklearn_nnrecover.networks.verdict import (
-    Verdict,
     is_zero_residual,
     linear_verdict,
     noiseless_verdict,
@@ -38,6 +39,7 @@ class RecoveredNetMixin(TwoLayerNetMixin):
         rng: np.random.RandomState,
     ) -> None:
         """Set weights, standard errors, loss and report; warn unless all is recovered."""
+        recovery = _in_fitted_order(recovery, design)
         network = recovery.network
         exact = is_zero_residual(recovery.loss, samples)
         errors = standard_errors(samples, design, network, exact=exact)
@@ -52,24 +54,28 @@ class RecoveredNetMixin(TwoLayerNetMixin):
         open_units = np.array([not unit["identified"] for unit in verdict.units], dtype=bool)
         errors = mark_not_pinned(errors, open_units, samples.intercept)
 
-        order = self._set_network(*design.weights(network))
-        self.coefs_std_ = [
-            errors.W[:, order].astype(self.dtype_),
-            errors.A[order].astype(self.dtype_),
-        ]
-        self.intercepts_std_ = [errors.b[order].astype(self.dtype_), errors.c.astype(self.dtype_)]
+        self._set_network(*design.weights(network))
+        self.coefs_std_ = [errors.W.astype(self.dtype_), errors.A.astype(self.dtype_)]
+        self.intercepts_std_ = [errors.b.astype(self.dtype_), errors.c.astype(self.dtype_)]
         equations = samples.weight.sum() * samples.Y.shape[1]
         self.loss_ = recovery.loss * design.output_scale**2 / equations
         self.solver_ = recovery.solver
         self.n_parameters_ = samples.n_parameters(network.n_hidden)
         self.n_rows_ = float(samples.weight.sum())
-        self._set_report(verdict, order, recovery.note)
-
-    def _set_report(self, verdict: Verdict, order: np.ndarray, note: str) -> None:
-        reason = f"{verdict.reason} {note}".strip()
-        units = [{**verdict.units[j], "unit": position} for position, j in enumerate(order)]
+        reason = f"{verdict.reason} {recovery.note}".strip()
         self.report_ = RecoveryReport(
-            verdict.status, reason, verdict.proof, verdict.conditions, units
+            verdict.status, reason, verdict.proof, verdict.conditions, verdict.units
         )
         if verdict.status in ("partial", "not_recovered"):
-            warnings.warn(reason, RecoveryWarning, stacklevel=5)
+            warnings.warn(reason, RecoveryWarning, stacklevel=4)
+
+
+def _in_fitted_order(recovery: Recovery, design: Design) -> Recovery:
+    """Put the units in the order in which the estimator stores them."""
+    network = recovery.network
+    order = unit_order(user_weights(network, design).A)
+    sorted_network = replace(network, V=network.V[:, order], A=network.A[order])
+    counts = recovery.unit_agreement
+    return recovery._replace(
+        network=sorted_network, unit_agreement=None if counts is None else counts[order]
+    )

@@ -13,6 +13,11 @@ from sklearn.utils.validation import check_is_fitted
 from sklearn_nnrecover.networks.rectified_activations import Activation
 
 
+def unit_order(A: np.ndarray) -> np.ndarray:
+    """Order of hidden units: decreasing norm of their output weights, shape (n_hidden,)."""
+    return np.argsort(-np.linalg.norm(A, axis=1), kind="stable")
+
+
 class TwoLayerNetMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RegressorMixin):
     """Decides how a two-layer network ``y = f(x W + b) A + c`` predicts and is handed on.
 
@@ -23,18 +28,11 @@ class TwoLayerNetMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regres
     def _activation(self) -> Activation:
         raise NotImplementedError
 
-    def _set_network(
-        self, W: np.ndarray, b: np.ndarray, A: np.ndarray, c: np.ndarray
-    ) -> np.ndarray:
+    def _set_network(self, W: np.ndarray, b: np.ndarray, A: np.ndarray, c: np.ndarray) -> None:
         """Fix scale and order of the hidden units and set the fitted arrays.
 
         Scale: columns of W have unit norm where the activation is positively homogeneous. Order:
         decreasing norm of the output weights.
-
-        Returns
-        -------
-        order : ndarray of shape (n_hidden,)
-            Position, in the arguments, of each unit in the fitted arrays.
         """
         norms = np.linalg.norm(W, axis=0)
         norms = np.where(norms > 0, norms, 1.0)
@@ -42,13 +40,12 @@ class TwoLayerNetMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regres
         if degree is not None:
             W, b, A = W / norms, b / norms, A * norms[:, None] ** degree
             norms = np.ones_like(norms)
-        order = np.argsort(-np.linalg.norm(A, axis=1), kind="stable")
+        order = unit_order(A)
         dtype = self.dtype_
         self.coefs_ = [W[:, order].astype(dtype), A[order].astype(dtype)]
         self.intercepts_ = [b[order].astype(dtype), c.astype(dtype)]
         self.components_ = np.ascontiguousarray((W / norms)[:, order].T.astype(dtype))
         self.n_hidden_ = len(order)
-        return order
 
     @property
     def _n_features_out(self) -> int:

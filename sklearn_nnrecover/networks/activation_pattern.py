@@ -15,6 +15,8 @@ from scipy import optimize
 
 # Relative singular value below which a direction of the active rows is missing.
 RANK_TOLERANCE = 1e-9
+# Margin, in units of v, beyond which the undetermined part of a unit gains nothing.
+LARGEST_MARGIN = 1e-3
 
 
 def angle_tolerance(noise: float) -> float:
@@ -178,25 +180,34 @@ def _rank(rows: np.ndarray) -> int:
 def _keep_inactive(Z: np.ndarray, active: np.ndarray, unit: PatternUnit) -> PatternUnit | None:
     """Choose the undetermined part of v so that the other samples stay inactive.
 
-    Active rows of deficient rank determine v on their span only. What is added off it is the
-    solution of a linear program: the largest margin on the inactive samples.
+    Active rows of deficient rank determine v on their span only. What is added off it comes from
+    two linear programs: the margin that the inactive samples allow (capped, since a far off v loses
+    digits), and the shortest addition that keeps half of it.
     """
     span = np.linalg.svd(Z[active])[2]
     free = span[unit.active_rank :].T
     rows = Z[~active]
     rows = rows[np.linalg.norm(rows @ free, axis=1) > 0]
-    norms = np.linalg.norm(rows, axis=1)
-    rows = rows / norms[:, None]
+    rows = rows / np.linalg.norm(rows, axis=1)[:, None]
+    moves, offsets = rows @ free, rows @ unit.v
     j = free.shape[1]
-    program = optimize.linprog(
+    widest = optimize.linprog(
         np.append(np.zeros(j), -1.0),
-        A_ub=np.column_stack([rows @ free, np.ones(len(rows))]),
-        b_ub=-(rows @ unit.v),
-        bounds=[(-100.0, 100.0)] * j + [(None, 1.0)],
+        A_ub=np.column_stack([moves, np.ones(len(rows))]),
+        b_ub=-offsets,
+        bounds=[(-100.0, 100.0)] * j + [(None, LARGEST_MARGIN)],
     )
-    if program.status != 0 or program.x[-1] <= 1e-9:
+    if widest.status != 0 or widest.x[-1] <= 1e-9:
         return None
-    v = unit.v + free @ program.x[:j]
+    eye, one = np.eye(j), np.ones((j, 1))
+    shortest = optimize.linprog(
+        np.append(np.zeros(j), 1.0),
+        A_ub=np.block([[moves, np.zeros((len(rows), 1))], [eye, -one], [-eye, -one]]),
+        b_ub=np.concatenate([-offsets - widest.x[-1] / 2, np.zeros(2 * j)]),
+        bounds=[(None, None)] * j + [(0, None)],
+    )
+    addition = shortest.x[:j] if shortest.status == 0 else widest.x[:j]
+    v = unit.v + free @ addition
     if np.any(Z[~active] @ v > 0):
         return None
     return unit._replace(v=v / np.linalg.norm(v))

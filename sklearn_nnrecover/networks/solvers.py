@@ -31,7 +31,8 @@ from sklearn_nnrecover.networks.variable_projection import step_work
 from sklearn_nnrecover.networks.width_selection import select_width
 
 # Floating-point operations on one core: some seconds, and about a minute.
-LEAST_WORK = SEARCH_WORK = 3e10
+SEARCH_WORK = 3e10
+LEAST_WORK = 1e11
 MOST_WORK = 3e11
 
 
@@ -51,8 +52,8 @@ class Options(NamedTuple):
     """
 
     activation: Activation = RELU
-    n_init: int = 10
-    max_iter: int = 200
+    n_init: int = 6
+    max_iter: int = 2000
     tol: float = 1e-12
 
 
@@ -183,8 +184,9 @@ def solve_reduce(
     samples: Samples, n_hidden: int | None, options: Options, rng: np.random.RandomState
 ) -> Steps[Recovery | Declined]:
     """Noiseless, any number of outputs: over-parametrise, then reduce."""
-    steps = reduce_recovery(samples, rng=rng, n_hidden=n_hidden)
-    found = yield from within_work(steps, samples, reduction_work(samples, n_hidden))
+    steps = reduce_recovery(samples, rng=rng, n_hidden=n_hidden, n_init=4 * options.n_init)
+    work = options.n_init / Options().n_init * reduction_work(samples, n_hidden)
+    found = yield from within_work(steps, samples, work)
     if found is None:
         return Declined("no network")
     return Recovery(

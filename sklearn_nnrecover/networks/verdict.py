@@ -256,7 +256,8 @@ def noiseless_verdict(recovery: Recovery, samples: Samples, design: Design) -> V
             conditions,
             units,
         )
-    return Verdict(*_shortfall(recovery, samples, identification, units, zero), conditions, units)
+    status, reason, proof = _shortfall(recovery, samples, identification, units, zero)
+    return _withdrawn(Verdict(status, reason, proof, conditions, units))
 
 
 def _shortfall(
@@ -411,4 +412,13 @@ def noisy_verdict(
             + (f" and {len(named) - 4} more" if len(named) > 4 else "")
             + "; more samples or less noise would."
         )
-    return Verdict(status, reason, None, conditions, units)
+    return _withdrawn(Verdict(status, reason, None, conditions, units))
+
+
+def _withdrawn(verdict: Verdict) -> Verdict:
+    """Claim no unit of a network that is not recovered."""
+    if verdict.status == "not_recovered":
+        for unit in verdict.units:
+            unit["problem"] = unit["problem"] or "nothing is proven of this fit"
+            unit["identified"] = False
+    return verdict
