@@ -15,6 +15,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from ..linalg.steps import Step, Steps
+from .layer_inversion import least_squares_codes
 from .lightest_bases import SparseVectors, distinct_vectors, lightest_independent
 from .minimum_weight import list_light_vectors
 from .peeling import Evidence, Peel
@@ -137,6 +138,19 @@ def sparsest_basis(
     return SparsestBasis(pool.vectors[chosen], pool.hits[chosen], forced, n_forms)
 
 
+def _replaceable(pool: sp.csr_array, chosen: np.ndarray) -> np.ndarray:
+    """Whether another vector of the pool, if heavier, could take the place of each chosen one.
+
+    The layer behind the data need not be the lightest basis: a row of it may be a combination of
+    two chosen vectors that is no heavier than other rows are.
+    """
+    others = np.setdiff1d(np.arange(pool.shape[0]), chosen)
+    if not len(others):
+        return np.zeros(len(chosen), dtype=bool)
+    codes = least_squares_codes(sp.csr_array(pool[chosen]), pool[others].toarray())
+    return np.abs(codes).max(axis=0) > 1e-6 * np.abs(codes).max()
+
+
 def information_set_factor(
     Y: np.ndarray | sp.csr_array,
     *,
@@ -166,7 +180,8 @@ def information_set_factor(
     -------
     Peel or None
         None when the rank is full, or the sparse vectors found do not span the row space. Rows are
-        proven in the class of factors with rank(Y) rows and the fewest non-zeros.
+        proven in the class of factors with rank(Y) rows that are no heavier than the heaviest row
+        found, and no sums of lighter vectors on disjoint columns.
     """
     Y = dense_rows(Y)
     n_columns = Y.shape[1]
@@ -188,6 +203,7 @@ def information_set_factor(
     pool = distinct_vectors(everything, np.ones(everything.shape[0], dtype=int)).vectors
     chosen, forced = lightest_independent(pool, space)
     forced &= np.diff(pool.indptr)[chosen] <= listing.complete_weight
+    forced &= ~_replaceable(pool, chosen)
     solved = solve_remainder(Y, sp.csr_array(pool[chosen]))
     if solved is None:
         return None
@@ -209,7 +225,8 @@ def information_set_factor(
             float(np.sum(forced)),
             float(rank),
             bool(np.all(forced)),
-            "rows contained in every factor of this width with the fewest non-zeros",
+            "rows contained in every factor of this width that has no heavier rows, nor rows that "
+            "are sums of others on disjoint columns",
         ),
         Evidence(
             "residual of the peel",
