@@ -58,14 +58,14 @@ class ReLUNetRecovery(RecoveredNetMixin, WeightedSamplesMixin, IterationMixin, B
 
     Attributes
     ----------
-    coefs_ : list of two ndarrays, shapes (n_features, n_hidden_) and (n_hidden_, n_outputs)
+    coefs_ : list of two ndarrays, shapes (n_features, n_hidden) and (n_hidden, n_outputs)
         Input weights W (columns of unit norm) and output weights A; units by decreasing norm of
         their output weights.
-    intercepts_ : list of two ndarrays, shapes (n_hidden_,) and (n_outputs,)
+    intercepts_ : list of two ndarrays, shapes (n_hidden,) and (n_outputs,)
         Hidden biases b and output intercepts c.
     coefs_std_, intercepts_std_ : lists of ndarrays
         Standard errors, same shapes: zeros when exact, inf for a unit that is not pinned down.
-    components_ : ndarray of shape (n_hidden_, n_features)
+    components_ : ndarray of shape (n_hidden, n_features)
         Input weights, one unit-norm row a hidden unit.
     n_hidden_ : int
         Number of hidden units.
@@ -75,7 +75,7 @@ class ReLUNetRecovery(RecoveredNetMixin, WeightedSamplesMixin, IterationMixin, B
         Solver whose network was kept; ``"linear"`` when the outputs are linear in the inputs.
     loss_ : float
         Mean squared error over samples and outputs.
-    loss_curve_ : ndarray of shape (n_iter_,)
+    loss_curve_ : ndarray of shape (n_iterations,)
         Objective after each outer iteration, in units of the solver.
     n_iter_ : int
         Outer iterations.
@@ -83,7 +83,7 @@ class ReLUNetRecovery(RecoveredNetMixin, WeightedSamplesMixin, IterationMixin, B
         Number of outputs.
     n_features_in_ : int
         Number of features.
-    feature_names_in_ : ndarray of shape (n_features_in_,)
+    feature_names_in_ : ndarray of shape (n_features,)
         Names of the features, if X had any.
 
     See Also

@@ -61,7 +61,7 @@ class TwoLayerNetMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, Regres
 
         Returns
         -------
-        activations : ndarray of shape (n_samples, n_hidden_)
+        activations : ndarray of shape (n_samples, n_hidden)
             ``f(X W + b)`` in the dtype of X.
         """
         check_is_fitted(self)
