@@ -467,10 +467,17 @@ class TiedAutoencoder(
         halves = self._halves(samples, options.n_components, rng)
         learned, *again = yield from learn_with_halves(samples, halves, options, rng, start=start)
         atoms = tuple(half.polished.atoms for half in again)
-        return self._judge(samples, in_gauge(learned), atoms or None, len(samples), rng)
+        share = len(halves[0]) / len(samples) if halves else 0.5
+        return self._judge(samples, in_gauge(learned), atoms or None, len(samples), rng, share)
 
     def _judge(
-        self, samples: Samples, learned: Learned, halves: Any, n_seen: int, rng: Any
+        self,
+        samples: Samples,
+        learned: Learned,
+        halves: tuple[np.ndarray, ...] | None,
+        n_seen: int,
+        rng: np.random.RandomState,
+        share: float = 0.5,
     ) -> Judgement:
         """Set the fitted attributes of a dictionary and judge it."""
         rule, D = learned.rule, learned.polished.atoms
@@ -479,7 +486,7 @@ class TiedAutoencoder(
         )
         self._set_model(D, errors, rule, learned.noise_variance, n_seen)
         eps = float(np.finfo(self.dtype_).eps)
-        return judge_dictionary(samples, learned, halves, errors, eps=eps, rng=rng)
+        return judge_dictionary(samples, learned, halves, errors, eps=eps, rng=rng, share=share)
 
     def _fit_mixture(
         self,

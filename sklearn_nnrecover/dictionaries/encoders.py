@@ -36,7 +36,7 @@ from sklearn_nnrecover.dictionaries.orthogonal_matching_pursuit import (
 )
 
 ENCODERS = ("threshold", "relu", "jumprelu", "top-k", "omp")
-SEARCHED_FIRST = 6  # atoms tried as the first one where the greedy choice left too much
+SEARCHED_FIRST = 12  # atoms tried as the first one where the greedy choice left too much
 THRESHOLDING = ("threshold", "relu", "jumprelu")
 
 

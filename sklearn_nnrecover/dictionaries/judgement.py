@@ -32,6 +32,8 @@ from sklearn_nnrecover.dictionaries.support_growth import (
     unexplained,
 )
 
+ERROR_BARS = 3.0  # standard errors of a whole atom by which atoms from half the data may differ
+SAME = 1e-4  # atoms closer than this are the same, whatever their error bars
 TAIL = 0.01  # of the law of residual norms that is looked at
 LEVEL = 1e-3  # of the lack-of-fit tests
 ROUNDINGS = 512.0  # residuals of this many machine epsilons of their sample are rounding
@@ -57,6 +59,7 @@ def judge_dictionary(
     *,
     eps: float,
     rng: np.random.RandomState,
+    share: float = 0.5,
 ) -> Judgement:
     """Check a sparse or non-negative model.
 
@@ -74,6 +77,8 @@ def judge_dictionary(
         Machine epsilon of the data's dtype.
     rng : RandomState
         Draws samples to look at.
+    share : float, default=.5
+        Samples of a half, relative to all.
     """
     polished, rule = learned.polished, learned.rule
     D = polished.atoms
@@ -150,14 +155,25 @@ def judge_dictionary(
         closest = np.minimum(*(matched_cosines(D, half, signed=signed) for half in halves))
         distance = np.maximum(*(matched_distances(D, half, signed=signed) for half in halves))
         limit = agreement_threshold(n_components, n_features)
-        agree = closest >= limit
+        size = np.linalg.norm(errors, axis=1)
+        expected = np.maximum(ERROR_BARS * size / np.sqrt(share), SAME)
+        agree = (closest >= limit) & (distance <= expected)
         conditions.append(
             (
                 "stability",
                 float(closest.min()),
                 limit,
-                bool(agree.all()),
+                bool(np.all(closest >= limit)),
                 "atoms learned from either half of the data alone, from other starts, are the same",
+            )
+        )
+        conditions.append(
+            (
+                "error bars",
+                float(np.median(distance / np.maximum(size / np.sqrt(share), SAME))),
+                ERROR_BARS,
+                bool(np.all(distance <= expected)),
+                "atoms from half of the data differ by no more than standard errors allow",
             )
         )
     proven = False
