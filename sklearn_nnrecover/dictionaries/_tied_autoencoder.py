@@ -230,6 +230,7 @@ class TiedAutoencoder(
         Returns
         -------
         self
+            The fitted estimator.
         """
         previous = getattr(self, "components_", None) if self.warm_start else None
         X = self._validate_samples(X, reset=True, accept_sparse="csr", ensure_min_samples=2)
@@ -262,6 +263,7 @@ class TiedAutoencoder(
         Returns
         -------
         self
+            The fitted estimator.
         """
         if self.model == "mixture":
             raise ValueError("partial_fit learns dictionaries; fit the mixture model in one piece.")
@@ -290,6 +292,7 @@ class TiedAutoencoder(
         Returns
         -------
         codes : ndarray or csr_array of shape (n_samples, n_components)
+            A csr_array with ``sparse_output``.
         """
         codes = self._encode(self._validated(X))
         return codes if self.sparse_output else codes.toarray()
@@ -321,6 +324,7 @@ class TiedAutoencoder(
         Returns
         -------
         X : ndarray of shape (n_samples, n_features)
+            Reconstructed samples.
         """
         check_is_fitted(self)
         codes = check_array(codes, accept_sparse="csr", dtype=[np.float64, np.float32])
@@ -347,6 +351,7 @@ class TiedAutoencoder(
         Returns
         -------
         float
+            At most 1.
         """
         X = self._validated(X)
         left, _, _ = self._residuals(X)
@@ -369,6 +374,7 @@ class TiedAutoencoder(
         Returns
         -------
         float
+            Nats per sample, as :func:`sklearn_nnrecover.metrics.recovery_scorer` compares them.
         """
         X = self._validated(X)
         left, total, n_nonzero = self._residuals(X)
