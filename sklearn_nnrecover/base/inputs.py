@@ -21,15 +21,17 @@ class FloatInputMixin:
     by its machine epsilon and fitted arrays are returned in it.
     """
 
-    def _validate_samples(self, X: Any, y: Any = None, *, reset: bool, **options: Any) -> Any:
+    def _validate_samples(
+        self, X: Any, y: Any = "no_validation", *, reset: bool, **options: Any
+    ) -> Any:
         """Validate X (and y) and return them as float32 or float64 arrays.
 
         Parameters
         ----------
         X : array-like of shape (n_samples, n_features)
             Inputs.
-        y : array-like or None
-            Targets; None validates X alone.
+        y : array-like, None or "no_validation"
+            Targets; "no_validation" validates X alone, None is refused where targets are required.
         reset : bool
             True in ``fit`` and the first ``partial_fit``: remember width, names and dtype.
         **options
@@ -46,8 +48,8 @@ class FloatInputMixin:
         ValueError
             For NaN, infinity, wrong shapes or too few samples.
         """
-        if y is None:
-            X = validate_data(self, X, reset=reset, dtype=FLOAT_DTYPES, **options)
+        if y is None or isinstance(y, str):
+            X = validate_data(self, X, y, reset=reset, dtype=FLOAT_DTYPES, **options)
         else:
             X, y = validate_data(
                 self,
@@ -61,7 +63,7 @@ class FloatInputMixin:
             )
         if reset:
             self.dtype_ = X.dtype.name
-        return X if y is None else (X, np.asarray(y, dtype=X.dtype))
+        return X if y is None or isinstance(y, str) else (X, np.asarray(y, dtype=X.dtype))
 
     def __sklearn_tags__(self) -> Tags:
         tags = super().__sklearn_tags__()  # type: ignore[misc]

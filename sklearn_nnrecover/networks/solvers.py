@@ -32,8 +32,11 @@ from sklearn_nnrecover.networks.width_selection import select_width
 
 # Floating-point operations on one core: some seconds, and about a minute.
 SEARCH_WORK = 3e10
-LEAST_WORK = 1e11
 MOST_WORK = 3e11
+# What calling an iteration costs, however small its matrices are.
+CALL_WORK = 2e6
+# Iterations at the largest width that a reduction may spend: small samples need many starts.
+REDUCTION_ITERATIONS = 2400
 
 
 class Options(NamedTuple):
@@ -111,10 +114,9 @@ Solver = Callable[
 
 
 def reduction_work(samples: Samples, n_hidden: int | None) -> float:
-    """Operations granted to a reduction: about one pass over all widths, within bounds."""
+    """Operations granted to a reduction of the samples."""
     width = max_hidden(samples) if n_hidden is None else 2 * n_hidden
-    one_pass = 300 * step_work(samples, width)
-    return min(max(one_pass, LEAST_WORK), MOST_WORK)
+    return min(REDUCTION_ITERATIONS * (step_work(samples, width) + CALL_WORK), MOST_WORK)
 
 
 def within_work(
@@ -129,7 +131,7 @@ def within_work(
             return end.value
         if step.state is not None:
             width = step.state.shape[1]
-        spent += step_work(samples, width)
+        spent += step_work(samples, width) + CALL_WORK
         yield step
     return None
 
