@@ -13,9 +13,11 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
+from ..linalg.blocks import row_blocks
 from .column_intersections import agreeing_entries, pattern
 
 _ROUNDS = 200
+_BYTES_PER_OVERLAP = 24.0
 
 
 class Proposals(NamedTuple):
@@ -33,15 +35,37 @@ def propose(R: sp.csr_array, D: sp.csr_array, rtol: float = 1e-8, min_gain: int 
     The gain counts the entries cancelled minus the entries created, before the one non-zero that
     the code itself costs: a gain of two shortens the description, a gain of one leaves it as it is.
     """
+    transposed = pattern(D).T.tocsr()
+    # Columns that many atoms share make the product of patterns large: bound it by blocks of rows.
+    reached = pattern(R) @ np.diff(transposed.indptr).astype(float)
+    bytes_per_row = _BYTES_PER_OVERLAP * (float(np.mean(reached)) if len(reached) else 1.0)
+    parts = [
+        _propose_block(R[block], D, transposed, rtol, min_gain, block.start)
+        for block in row_blocks(R.shape[0], bytes_per_row)
+    ]
+    if not parts:
+        none = np.empty(0, dtype=np.intp)
+        return Proposals(none, none, np.empty(0), none)
+    return Proposals(*(np.concatenate(column) for column in zip(*parts, strict=True)))
+
+
+def _propose_block(
+    R: sp.csr_array,
+    D: sp.csr_array,
+    transposed: sp.csr_array,
+    rtol: float,
+    min_gain: int,
+    first_row: int,
+) -> Proposals:
     weights = np.diff(D.indptr)
-    overlap = (pattern(R) @ pattern(D).T.tocsr()).tocoo()
+    overlap = (pattern(R) @ transposed).tocoo()
     # Cancelling count <= overlap gives gain <= 2 overlap - weight.
     keep = 2 * overlap.data - weights[overlap.col] >= min_gain
     row, atom = overlap.row[keep], overlap.col[keep]
     agreement = agreeing_entries(R, row, D, atom, rtol)
     gain = agreement.agreeing + agreement.overlap - weights[atom]
     worth = gain >= min_gain
-    return Proposals(row[worth], atom[worth], agreement.ratio[worth], gain[worth])
+    return Proposals(row[worth] + first_row, atom[worth], agreement.ratio[worth], gain[worth])
 
 
 def first_per_row(row: np.ndarray, *priority: np.ndarray) -> np.ndarray:

@@ -8,14 +8,15 @@ import scipy.sparse as sp
 from scipy.linalg import hadamard
 from sklearn.model_selection import GridSearchCV
 
-from sklearn_nnrecover.datasets import make_sparse_product
+from sklearn_nnrecover.datasets import make_sparse_product, make_structured_product
 from sklearn_nnrecover.exceptions import RecoveryWarning
 from sklearn_nnrecover.linalg.steps import run_to_end
-from sklearn_nnrecover.metrics import match_components, recovery_scorer, support_f1
+from sklearn_nnrecover.metrics import factor_distance, match_components, recovery_scorer, support_f1
 from sklearn_nnrecover.products import SparseDeepFactorizer
 from sklearn_nnrecover.products.factor_gauge import normalize_chain
 from sklearn_nnrecover.products.peeling import Peel, peel_chain
 from sklearn_nnrecover.products.sign_networks import sign_product
+from sklearn_nnrecover.products.structures import Basis, Diagonal
 
 
 def quiet_fit(X, **parameters):
@@ -129,6 +130,17 @@ def test_dense_random_matrices_are_not_recovered(rng, shape):
 def test_sparse_matrices_without_structure_are_not_recovered(rng):
     X = rng.choice([-1.0, 0, 1], p=[0.04, 0.92, 0.04], size=(150, 100))
     assert quiet_fit(X, method="intersection").report_.status == "not_recovered"
+
+
+def test_given_structures(seed, rng):
+    # Unknown gains of twelve sensors that see a combination of six known recordings.
+    structures = [Diagonal(12), Basis(rng.standard_normal((6, 12, 8)))]
+    X, truth = make_structured_product(structures, random_state=seed)
+    fitted = quiet_fit(X, structure=structures, certify=True)
+    assert fitted.report_.status == "exact"
+    assert fitted.n_factors_ == 2
+    assert factor_distance(fitted.parameters_, truth.parameters_) < 1e-9
+    np.testing.assert_allclose(product(fitted), X, atol=1e-12)
 
 
 def test_zero_data():
