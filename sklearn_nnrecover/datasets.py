@@ -140,7 +140,9 @@ def make_sparse_product(
     sparse_output: bool = False,
     random_state: Any = None,
 ) -> tuple[Any, Bunch]:
-    """Product of random sparse factors ``X = scale * F[0] @ F[1] @ ... @ F[L-1] + noise``.
+    """Product of random sparse factors, with noise if wanted.
+
+    The model is ``X = scale * F[0] @ F[1] @ ... @ F[L-1] + noise``.
 
     Each row of a factor is a sum of ``n_nonzero`` signed unit vectors, the random d-sparse
     matrices of Neyshabur and Panigrahy (2013) with samples in rows: small integers, occasionally

@@ -38,9 +38,9 @@ class SparseDeepFactorizer(
     TransformerMixin,
     BaseEstimator,
 ):
-    """Exact sparse factors of data: ``X = scale_ * factors_[0] @ ... @ factors_[-1]``.
+    """Sparse factors whose product is the data, and which of them the data determine.
 
-    Data that a deep linear network with sparse weights generated are the product of its sparse
+    The model is ``X = scale_ * factors_[0] @ ... @ factors_[-1]``. Data that a deep linear network with sparse weights generated are the product of its sparse
     layers and the sparse codes of the samples. This estimator finds the layers from the product,
     from whichever end it can, and says in ``report_`` which of them the data determine.
 
@@ -182,13 +182,14 @@ class SparseDeepFactorizer(
         Returns
         -------
         self
+            The fitted estimator.
         """
         X = self._validate_samples(X, reset=True, accept_sparse="csr", ensure_min_samples=2)
         recovery = self._iterate(
             self._recover(_as_float64(X), check_random_state(self.random_state))
         )
         self._store(recovery, X)
-        if self.report_.status != "exact":
+        if self.report_.status in ("partial", "not_recovered"):
             warnings.warn(self.report_.reason, RecoveryWarning, stacklevel=2)
         return self
 
@@ -202,7 +203,8 @@ class SparseDeepFactorizer(
 
         Returns
         -------
-        codes : ndarray or csr_array of shape (n_samples, factors_[1].shape[0])
+        codes : ndarray or csr_array, one row a sample
+            As wide as ``factors_[1]`` has rows.
         """
         check_is_fitted(self)
         X = self._validate_samples(X, reset=False, accept_sparse="csr")
@@ -229,6 +231,7 @@ class SparseDeepFactorizer(
         Returns
         -------
         X : ndarray, or csr_array for sparse codes, of shape (n_samples, n_features)
+            The products ``scale_ * codes @ factors_[1] @ ...``.
         """
         check_is_fitted(self)
         X = check_array(codes, accept_sparse="csr", dtype=[np.float64, np.float32])
@@ -259,6 +262,7 @@ class SparseDeepFactorizer(
         Returns
         -------
         float
+            At most 1.
         """
         X, error = self._reconstruction_error(X)
         spread = float(np.sum((X - X.mean(axis=0)) ** 2))
@@ -280,6 +284,7 @@ class SparseDeepFactorizer(
         Returns
         -------
         float
+            Nats per sample.
         """
         codes = self.transform(X)
         X, error = self._reconstruction_error(X)
