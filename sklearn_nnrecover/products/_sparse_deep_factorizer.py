@@ -40,9 +40,10 @@ class SparseDeepFactorizer(
 ):
     """Sparse factors whose product is the data, and which of them the data determine.
 
-    The model is ``X = scale_ * factors_[0] @ ... @ factors_[-1]``. Data that a deep linear network with sparse weights generated are the product of its sparse
-    layers and the sparse codes of the samples. This estimator finds the layers from the product,
-    from whichever end it can, and says in ``report_`` which of them the data determine.
+    The model is ``X = scale_ * factors_[0] @ ... @ factors_[-1]``. Data that a deep linear network
+    with sparse weights generated are the product of its sparse layers and the sparse codes of the
+    samples. This estimator finds the layers from the product, from whichever end it can, and says
+    in ``report_`` which of them the data determine.
 
     Read more in the :ref:`User Guide <products>`.
 
