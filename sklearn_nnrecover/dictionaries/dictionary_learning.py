@@ -323,6 +323,13 @@ def calibrate(
     if rule.encoder == "omp":
         doubtful = doubtful_residual(square, rule, samples) + rounding**2
         free = options.grow and not options.given_threshold
+        if free:
+            # Samples with fewer atoms fit some noise by the others: estimate it without those.
+            for _ in range(2):
+                stopped = encode(X, D, replace(greedy, threshold=stop), gram=gram)
+                spare = np.maximum(n_features - np.diff(stopped.indptr), 1)
+                noise_variance = float(np.median(_residual_square(X, D, stopped) / spare))
+                stop = max(float(np.sqrt(quantile * freedom * noise_variance)), rounding)
         return (
             replace(rule, threshold=stop if free else rule.threshold, search_above=doubtful),
             noise_variance,

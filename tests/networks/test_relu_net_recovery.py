@@ -75,7 +75,7 @@ def test_few_outputs_are_proven_locally(well_posed, seed, m):
 
 
 def test_few_samples_by_pencils(well_posed, seed):
-    X, y, truth = well_posed(n=60, d=6, k=4, m=4)
+    X, y, truth = well_posed(n=120)
     net = ReLUNetRecovery(solver="pencil", random_state=seed).fit(X, y)
     assert net.solver_ == "pencil" and net.report_.status == "exact"
     assert recovery_error(net, truth) < 1e-10
