@@ -89,7 +89,8 @@ def peel_chain(
     Every method sees each open piece from both ends: the piece itself, whose row space holds the
     rows of its last factor, and its transpose, whose row space holds the columns of its first.
     A peel is accepted when it reproduces the piece and has fewer non-zeros. Among the accepted ones
-    a fully proven peel wins, then the one of fewest non-zeros. Both parts are then tried again.
+    the one with the largest share of proven nodes wins, then the one of fewest non-zeros. Both
+    parts are then tried again.
 
     Parameters
     ----------
@@ -144,9 +145,10 @@ def _best_peel(
     is_whole: bool,
 ) -> Steps[tuple[Peel, str, str] | None]:
     best: tuple[Peel, str, str] | None = None
-    best_cost = count_nonzero(piece)
+    best_rank = (-1.0, 0)
+    size = count_nonzero(piece)
     sparse_part = len(methods) > 1 and not is_whole
-    sparse_part = sparse_part and best_cost <= SPARSE * piece.shape[0] * piece.shape[1]
+    sparse_part = sparse_part and size <= SPARSE * piece.shape[0] * piece.shape[1]
     for name, method in methods.items():
         if sparse_part and name != "intersection":
             continue
@@ -157,13 +159,14 @@ def _best_peel(
             if peel is None or not reproduces(Y, peel):
                 continue
             cost = count_nonzero(tidy(peel.remainder)) + peel.factor.nnz
-            if peel.proven.all() and cost < count_nonzero(piece):
-                return peel, name, end
-            if cost < best_cost:
-                best, best_cost = (peel, name, end), cost
-            if peel.splits and np.mean(peel.proven) >= ENOUGH_PROVEN:
+            if cost >= size:
+                continue
+            proven = float(np.mean(peel.proven))
+            if proven == 1 or (peel.splits and proven >= ENOUGH_PROVEN):
                 # Both ends of a split are solved at once: no other method adds to it.
                 return peel, name, end
+            if (proven, -cost) > best_rank:
+                best, best_rank = (peel, name, end), (proven, -cost)
     return best
 
 
