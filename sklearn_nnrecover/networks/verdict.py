@@ -16,7 +16,11 @@ from sklearn_nnrecover.networks.identification import Identification, UnitIdenti
 from sklearn_nnrecover.networks.lack_of_fit import LackOfFit
 from sklearn_nnrecover.networks.lifted_system import PROOF_GAP
 from sklearn_nnrecover.networks.solvers import Recovery
-from sklearn_nnrecover.networks.two_layer_network import Samples, relative_residual
+from sklearn_nnrecover.networks.two_layer_network import (
+    Samples,
+    TwoLayerNetwork,
+    relative_residual,
+)
 
 # Residuals of a least-squares solution computed in floating point, over the rounding of its data.
 ZERO_RESIDUAL_FACTOR = 10.0
@@ -76,9 +80,9 @@ def unit_problem(unit: UnitIdentification, p: int) -> str | None:
 
 
 def describe_units(
-    identification: Identification, samples: Samples, design: Design
+    network: TwoLayerNetwork, identification: Identification, samples: Samples, design: Design
 ) -> list[dict[str, Any]]:
-    """One entry a unit, with undetermined directions in the user's coordinates."""
+    """One entry a unit, with undetermined directions in the user's coordinates and gauge."""
     p = samples.Z.shape[1]
     entries = []
     for j, unit in enumerate(identification.units):
@@ -94,6 +98,11 @@ def describe_units(
         }
         if unit.undetermined.shape[1]:
             W, b = design.input_vectors(unit.undetermined)
+            if network.activation.degree is not None:
+                # Moves that keep the norm of the unit's input weights.
+                own, bias = design.input_vectors(network.V[:, [j]])
+                along = own.T @ W / max(float(np.sum(own**2)), np.finfo(float).tiny)
+                W, b = W - own @ along, b - bias @ along
             entry["undetermined_directions"] = np.vstack([W, b]).T.tolist()
         entries.append(entry)
     return entries
@@ -160,7 +169,7 @@ def noiseless_verdict(recovery: Recovery, samples: Samples, design: Design) -> V
     # Weights cannot be told apart below the rounding of the data.
     tolerance = max(1e-9, 10 * samples.rounding)
     identification = identify(network, samples, tolerance=tolerance)
-    units = describe_units(identification, samples, design)
+    units = describe_units(network, identification, samples, design)
     lifted = recovery.lifted
     proven = lifted is not None and lifted.proven
     agree = recovery.n_agreeing >= MIN_AGREEING
@@ -332,7 +341,7 @@ def noisy_verdict(
     """
     network, p = recovery.network, samples.Z.shape[1]
     identification = identify(network, samples, tolerance=1e-6)
-    units = describe_units(identification, samples, design)
+    units = describe_units(network, identification, samples, design)
     active = samples.weight @ (samples.Z @ network.V > 0)
     for unit, count, rival in zip(units, active, rival_units, strict=True):
         if unit["identified"] and rival:

@@ -109,9 +109,9 @@ class TestRecovery:
 
     @pytest.mark.parametrize("init", ["random", "spectral", "array"])
     def test_any_start(self, rng, init):
-        X, truth = make_sparse_codes(1500, 24, n_components=30, n_nonzero=2, random_state=rng)
-        start = rng.standard_normal((30, 24)) if init == "array" else init
-        fitted = TiedAutoencoder(30, init=start, random_state=rng).fit(X)
+        X, truth = make_sparse_codes(3000, 40, n_components=50, n_nonzero=2, random_state=rng)
+        start = rng.standard_normal((50, 40)) if init == "array" else init
+        fitted = TiedAutoencoder(50, init=start, random_state=rng).fit(X)
         assert distances(fitted.components_, truth).max() < 1e-10
 
     def test_variable_sparsity(self, rng):
