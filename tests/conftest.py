@@ -1,16 +1,13 @@
 """Fresh randomness for every run, and an order that fails early.
 
-Each run draws one base seed (on a CI server it is the commit's), shown in pytest's header and
-beside every failure; ``--seed N`` repeats a run. Each test derives a seed of its own from the base
-seed and its name, so that it sees the same instance whether it runs alone, in another order or on
-another worker.
+Each run draws one base seed, shown in pytest's header and beside every failure; ``--seed N``
+repeats a run. Each test derives a seed of its own from the base seed and its name, so that it
+sees the same instance whether it runs alone, in another order or on another worker.
 """
 
 from __future__ import annotations
 
-import os
 import secrets
-import subprocess
 import zlib
 
 import hypothesis
@@ -27,23 +24,12 @@ def pytest_addoption(parser):
     parser.addoption("--seed", type=int, default=None, help="base seed that repeats an earlier run")
 
 
-def fresh_seed(root):
-    """A new seed; on a CI server the commit's own, so that a failure there can be repeated."""
-    if os.environ.get("CI"):
-        head = subprocess.run(
-            ["git", "rev-parse", "HEAD"], cwd=root, capture_output=True, text=True, check=False
-        )
-        if head.returncode == 0:
-            return int(head.stdout[:7], 16)
-    return secrets.randbelow(2**31)
-
-
 def pytest_configure(config):
     if hasattr(config, "workerinput"):
         config.base_seed = config.workerinput["base_seed"]
     else:
         given = config.getoption("--seed")
-        config.base_seed = fresh_seed(config.rootpath) if given is None else given
+        config.base_seed = secrets.randbelow(2**31) if given is None else given
 
 
 @pytest.hookimpl(optionalhook=True)
