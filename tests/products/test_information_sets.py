@@ -98,8 +98,7 @@ def test_any_depth_of_the_remainder(rng):
     peel = peel_of(Y, rng=rng)
     assert peel.factor.shape == (np.linalg.matrix_rank(Y), 140)
     if peel.factor.shape[0] == 60:
-        # Sums of rows may be as light as rows: a few ties are in the nature of the instance.
-        assert n_recovered(peel.factor, F) >= 50
+        assert n_recovered(peel.factor, F) >= 58
         # Integer data keep integers on both sides of the cut.
         assert_array_equal(peel.remainder, np.rint(peel.remainder))
         assert_array_equal(peel.remainder @ peel.factor, Y)
