@@ -60,7 +60,7 @@ class RecoveredNetMixin(TwoLayerNetMixin):
         equations = samples.weight.sum() * samples.Y.shape[1]
         self.loss_ = recovery.loss * design.output_scale**2 / equations
         self.solver_ = recovery.solver
-        self.n_parameters_ = samples.n_parameters(network.n_hidden)
+        self.n_parameters_ = samples.n_parameters(network.n_hidden, network.activation)
         self.n_rows_ = float(samples.weight.sum())
         reason = f"{verdict.reason} {recovery.note}".strip()
         self.report_ = RecoveryReport(

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from numbers import Integral
+from numbers import Integral, Real
 from typing import Any, ClassVar
 
 import numpy as np
@@ -15,7 +15,11 @@ from sklearn_nnrecover.base.iterations import IterationMixin
 from sklearn_nnrecover.networks._recovered_net import RecoveredNetMixin
 from sklearn_nnrecover.networks.design import orthonormal_design
 from sklearn_nnrecover.networks.recovery import recover
-from sklearn_nnrecover.networks.rectified_activations import RELU, Activation
+from sklearn_nnrecover.networks.rectified_activations import (
+    ACTIVATIONS,
+    Activation,
+    activation_of,
+)
 from sklearn_nnrecover.networks.solvers import SOLVERS, Options
 
 
@@ -41,8 +45,13 @@ class ReLUNetRecovery(RecoveredNetMixin, WeightedSamplesMixin, IterationMixin, B
         over-parameterise, then reduce; noiseless data with fewer outputs than units.
         ``"varpro"``: search for the least-squares optimum by variable projection; any data.
         ``"auto"`` tries them in this order of proof and keeps the best by training loss.
-    activation : {"relu"}, default="relu"
-        Activation of the hidden layer.
+    activation : {"relu", "relu2", "relu3", "sqrt", "expm1", "leaky_relu"} or pair of callables, \
+            default="relu"
+        Activation of the hidden layer: ``"relu2"`` and ``"relu3"`` are its powers, ``"sqrt"`` its
+        square root, ``"expm1"`` is exp(t) - 1 for t > 0. A pair holds the elementwise functions
+        (value, derivative) of your own. All but the ReLU are recovered by ``solver="varpro"``.
+    negative_slope : float, default=0.01
+        Slope of ``"leaky_relu"`` on negative arguments, at least 0 and below 1.
     fit_intercept : bool, default=True
         Whether the network has hidden biases and output intercepts.
     noise : {"auto", "none", "gaussian"}, default="auto"
@@ -112,7 +121,8 @@ class ReLUNetRecovery(RecoveredNetMixin, WeightedSamplesMixin, IterationMixin, B
         **IterationMixin._parameter_constraints,
         "n_hidden": [Interval(Integral, 1, None, closed="left"), StrOptions({"auto"})],
         "solver": [StrOptions({"auto", *SOLVERS})],
-        "activation": [StrOptions({"relu"})],
+        "activation": [StrOptions(set(ACTIVATIONS)), tuple, list],
+        "negative_slope": [Interval(Real, 0, 1, closed="left")],
         "fit_intercept": ["boolean"],
         "noise": [StrOptions({"auto", "none", "gaussian"})],
         "n_init": [Interval(Integral, 1, None, closed="left")],
@@ -124,7 +134,8 @@ class ReLUNetRecovery(RecoveredNetMixin, WeightedSamplesMixin, IterationMixin, B
         n_hidden: int | str = "auto",
         *,
         solver: str = "auto",
-        activation: str = "relu",
+        activation: Any = "relu",
+        negative_slope: float = 0.01,
         fit_intercept: bool = True,
         noise: str = "auto",
         n_init: int = 6,
@@ -135,6 +146,7 @@ class ReLUNetRecovery(RecoveredNetMixin, WeightedSamplesMixin, IterationMixin, B
         self.n_hidden = n_hidden
         self.solver = solver
         self.activation = activation
+        self.negative_slope = negative_slope
         self.fit_intercept = fit_intercept
         self.noise = noise
         self.n_init = n_init
@@ -171,6 +183,7 @@ class ReLUNetRecovery(RecoveredNetMixin, WeightedSamplesMixin, IterationMixin, B
             When the weights are not, or only in part, determined by the data; ``report_`` says why.
         """
         rng = check_random_state(self.random_state)
+        activation = self._activation()
         X, Y, weight = self._canonical_samples(X, y, sample_weight)
         samples, design = orthonormal_design(
             X, Y, weight, intercept=self.fit_intercept, eps=float(np.finfo(self.dtype_).eps)
@@ -180,7 +193,7 @@ class ReLUNetRecovery(RecoveredNetMixin, WeightedSamplesMixin, IterationMixin, B
             None if self.n_hidden == "auto" else int(self.n_hidden),
             solver=self.solver,
             noise=self.noise,
-            options=Options(self._activation(), self.n_init, self.max_iter, self.tol),
+            options=Options(activation, self.n_init, self.max_iter, self.tol),
             rng=rng,
         )
         recovery = self._iterate(steps)
@@ -188,4 +201,4 @@ class ReLUNetRecovery(RecoveredNetMixin, WeightedSamplesMixin, IterationMixin, B
         return self
 
     def _activation(self) -> Activation:
-        return RELU
+        return activation_of(self.activation, self.negative_slope)

@@ -105,9 +105,7 @@ def standard_errors(
     k = network.n_hidden
     d, m = design.whitening.transform.shape[0], samples.Y.shape[1]
     total = float(samples.weight.sum())
-    # Without a scale gauge the length of each unit is a parameter too.
-    lengths = k if network.activation.degree is None else 0
-    freedom = total * m - samples.n_parameters(k) - lengths
+    freedom = total * m - samples.n_parameters(k, network.activation)
     shapes = ((d, k), (k,), (k, m), (m,))
     if exact:
         errors = UserWeights(*(np.zeros(shape) for shape in shapes))

@@ -12,7 +12,9 @@ whether the network is *isolated*, not whether another, distant network fits as 
 * The rows on which a unit is active. Where it is inactive it leaves no trace, so it is identified
   at most on the span of its active rows (counting them gives the wrong verdict, the rank the right
   one), and only rows beyond those that the fit uses up are evidence: the *redundancy* of a unit is
-  the sum, over its active rows and all outputs, of one minus the leverage.
+  the sum, over the rows that tell of it and all outputs, of one minus the leverage. A rectified
+  unit's telling rows are its active ones, a leaky unit's those on the smaller side of its kink
+  (without them it is a linear function), any other unit's all of them.
 """
 
 from __future__ import annotations
@@ -43,7 +45,7 @@ class UnitIdentification(NamedTuple):
     active_rank : int
         Rank of its active design rows, at most p.
     redundancy : float
-        Equations left over on its active rows after the fit has used up its parameters.
+        Equations left over on its telling rows after the fit has used up its parameters.
     undetermined : ndarray of shape (p, q)
         Orthonormal directions of design space along which the unit can move without changing any
         output (q = 0 when it is pinned down).
@@ -258,7 +260,8 @@ def identify(
     decouples = k <= m and np.linalg.cond(network.A) < DECOUPLING_CONDITION
     local = (_decoupled_moves if decouples else _coupled_moves)(network, samples, tolerance)
     bases = _gauge_bases(network)
-    active = samples.Z @ network.V > 0
+    T = samples.Z @ network.V
+    active, telling = T > 0, network.activation.telling_rows(T)
     units = []
     for j in range(k):
         rows = active[:, j]
@@ -271,7 +274,7 @@ def identify(
                 n_active=int(rows.sum()),
                 n_inactive=int((~rows).sum()),
                 active_rank=_rank(samples.Z[rows], tolerance),
-                redundancy=float(local.redundancy[rows, j].sum()),
+                redundancy=float(local.redundancy[telling[:, j], j].sum()),
                 undetermined=undetermined,
                 pinned=bool(undetermined.shape[1] == 0 and local.outputs[j] <= NULL_COMPONENT),
             )

@@ -106,7 +106,7 @@ def lack_of_fit(
     n, m = samples.Y.shape
     hinges = hinge_features(network, samples, rng)
     n_features = hinges.shape[1]
-    n_parameters = samples.n_parameters(network.n_hidden)
+    n_parameters = samples.n_parameters(network.n_hidden, network.activation)
     degrees = samples.weight.sum() * m - n_parameters
     if n_features == 0 or degrees < m or n * m <= n_parameters + m:
         return LackOfFit(1.0, 0.0, 0)

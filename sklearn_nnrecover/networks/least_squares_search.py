@@ -209,7 +209,8 @@ def search_least_squares(
     """
     problem = SeparableLeastSquares(samples, activation)
     descent = Descent(problem, max_iter)
-    sign_free = activation.name == RELU.name and (samples.Y.shape[1] < n_hidden or n_hidden >= 10)
+    piecewise_linear = activation.negative_slope is not None
+    sign_free = piecewise_linear and (samples.Y.shape[1] < n_hidden or n_hidden >= 10)
     if n_init == 1:
         n_jitter = n_polish = 0
     ends: list[Projection] = []

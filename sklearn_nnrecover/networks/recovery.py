@@ -11,6 +11,7 @@ import numpy as np
 
 from sklearn_nnrecover.linalg.steps import Steps
 from sklearn_nnrecover.networks.noise_probe import looks_noisy
+from sklearn_nnrecover.networks.rectified_activations import RELU, Activation
 from sklearn_nnrecover.networks.solvers import SOLVERS, Declined, Options, Recovery
 from sklearn_nnrecover.networks.two_layer_network import (
     Samples,
@@ -26,7 +27,9 @@ NOISY_SOLVER = "varpro"
 LIFTED_UNDECIDED = ("", "too few samples", "null space too large", "memory")
 
 
-def linear_network(samples: Samples, n_hidden: int | None = None) -> TwoLayerNetwork:
+def linear_network(
+    samples: Samples, n_hidden: int | None = None, activation: Activation = RELU
+) -> TwoLayerNetwork:
     """Network of the linear least-squares fit: units that are never inactive, or pairs v, -v.
 
     Parameters
@@ -35,6 +38,8 @@ def linear_network(samples: Samples, n_hidden: int | None = None) -> TwoLayerNet
         Samples in design coordinates.
     n_hidden : int or None
         Largest number of units; None allows what the rank of the linear fit needs.
+    activation : Activation, default=RELU
+        ReLU or leaky ReLU; any other is right for constant outputs only.
     """
     Z, Y, weight, intercept, _ = samples
     p = Z.shape[1]
@@ -51,7 +56,7 @@ def linear_network(samples: Samples, n_hidden: int | None = None) -> TwoLayerNet
         V = np.vstack([V, 1.1 * reach])
     else:
         V = np.hstack([left[:, :rank], -left[:, :rank]])[:, : n_hidden or 2 * rank]
-    return fit_output_layer(V, samples).normalized()
+    return fit_output_layer(V, samples, activation).normalized()
 
 
 def is_linear(samples: Samples) -> bool:
@@ -60,6 +65,13 @@ def is_linear(samples: Samples) -> bool:
     B = np.linalg.lstsq(root * samples.Z, root * samples.Y, rcond=None)[0]
     residual = root * (samples.Y - samples.Z @ B)
     return is_zero_residual(float(np.sum(residual**2)), samples)
+
+
+def is_constant(samples: Samples) -> bool:
+    """Whether the outputs do not vary (are zero, without intercepts), to rounding."""
+    Y, weight = samples.Y, samples.weight
+    center = np.average(Y, axis=0, weights=weight) if samples.intercept else 0.0
+    return is_zero_residual(float(weight @ np.sum((Y - center) ** 2, axis=1)), samples)
 
 
 def recover(
@@ -98,8 +110,10 @@ def recover(
     Recovery
         Of zero residual if one was found, else that of the lowest loss.
     """
-    if is_linear(samples) or samples.Z.shape[1] == int(samples.intercept):
-        return _linear_recovery(samples, n_hidden)
+    activation = options.activation
+    constant = samples.Z.shape[1] == int(samples.intercept) or is_constant(samples)
+    if constant or (activation.negative_slope is not None and is_linear(samples)):
+        return _linear_recovery(samples, n_hidden, activation)
     if solver == "auto":
         return (yield from _automatic(samples, n_hidden, noise, options, rng))
     result = yield from SOLVERS[solver](samples, n_hidden, options, rng)
@@ -121,7 +135,8 @@ def _automatic(
     """Exact solvers until one is conclusive, then the search for the least-squares optimum."""
     found: list[Recovery] = []
     lifted_reason = ""
-    for name in EXACT_SOLVERS if noise != "gaussian" else ():
+    exact_solvers = EXACT_SOLVERS if options.activation.is_relu and noise != "gaussian" else ()
+    for name in exact_solvers:
         if name == "pencil" and lifted_reason not in LIFTED_UNDECIDED:
             continue
         # The one exact solver that cannot decline quickly is asked where it has a chance.
@@ -146,6 +161,6 @@ def _automatic(
     return min([*found, result], key=lambda recovery: recovery.loss)
 
 
-def _linear_recovery(samples: Samples, n_hidden: int | None) -> Recovery:
-    network = linear_network(samples, n_hidden)
+def _linear_recovery(samples: Samples, n_hidden: int | None, activation: Activation) -> Recovery:
+    network = linear_network(samples, n_hidden, activation)
     return Recovery(network, "linear", residual_sum_of_squares(network, samples))

@@ -1,9 +1,10 @@
 """Starts in which the signs of the hidden units do not matter yet.
 
-Since relu(t) = t + relu(-t), beside a free linear part Z B a unit is known only up to its sign:
-half of the wrong turns of a descent disappear. About 1.5 k units and Z B are fitted, the least
-useful units are eliminated one after another, and at last B is dropped and the signs that fit best
-without it are chosen on the Gram matrix of the units and their mirror images.
+Since relu(t) = t + relu(-t), beside a free linear part Z B a unit is known only up to its sign,
+and so is a leaky one: half of the wrong turns of a descent disappear. About 1.5 k units and Z B
+are fitted, the least useful units are eliminated one after another, and at last B is dropped and
+the signs that fit best without it are chosen on the Gram matrix of the units and their mirror
+images.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ def sign_free_start(
     Parameters
     ----------
     descent : Descent
-        Problem (ReLU) and budget.
+        Problem (ReLU or leaky ReLU) and budget.
     n_hidden : int
         Number of units k.
     rng : RandomState

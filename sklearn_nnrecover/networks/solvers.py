@@ -113,6 +113,9 @@ Solver = Callable[
 ]
 
 
+NOT_RELU = Declined("it is for ReLU units")
+
+
 def reduction_work(samples: Samples, n_hidden: int | None) -> float:
     """Operations granted to a reduction of the samples."""
     width = max_hidden(samples) if n_hidden is None else 2 * n_hidden
@@ -140,6 +143,8 @@ def solve_lifted(
     samples: Samples, n_hidden: int | None, options: Options, rng: np.random.RandomState
 ) -> Steps[Recovery | Declined]:
     """Noiseless, at least as many outputs as units: null space of the lifted system."""
+    if not options.activation.is_relu:
+        return NOT_RELU
     lifted = lifted_recovery(samples, rng=rng, n_hidden=n_hidden)
     if lifted.network is None:
         return Declined(lifted.reason)
@@ -152,6 +157,8 @@ def solve_pencil(
     samples: Samples, n_hidden: int | None, options: Options, rng: np.random.RandomState
 ) -> Steps[Recovery | Declined]:
     """Noiseless, at least as many outputs as units, few samples: activation-pattern pencils."""
+    if not options.activation.is_relu:
+        return NOT_RELU
     pencil = yield from pencil_recovery(samples, rng=rng, n_hidden=n_hidden)
     if pencil.network is None:
         return Declined(pencil.reason)
@@ -186,6 +193,8 @@ def solve_reduce(
     samples: Samples, n_hidden: int | None, options: Options, rng: np.random.RandomState
 ) -> Steps[Recovery | Declined]:
     """Noiseless, any number of outputs: over-parametrise, then reduce."""
+    if not options.activation.is_relu:
+        return NOT_RELU
     steps = reduce_recovery(samples, rng=rng, n_hidden=n_hidden, n_init=4 * options.n_init)
     work = options.n_init / Options().n_init * reduction_work(samples, n_hidden)
     found = yield from within_work(steps, samples, work)

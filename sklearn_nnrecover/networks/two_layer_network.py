@@ -45,10 +45,10 @@ class Samples(NamedTuple):
     intercept: bool
     rounding: float = 64 * float(np.finfo(np.float64).eps)
 
-    def n_parameters(self, n_hidden: int) -> int:
+    def n_parameters(self, n_hidden: int, activation: Activation = RELU) -> int:
         """Free parameters of a network of this width, after the scale gauge of each unit."""
         p, m = self.Z.shape[1], self.Y.shape[1]
-        return n_hidden * (p - 1 + m) + (m if self.intercept else 0)
+        return n_hidden * (p - activation.n_gauge + m) + (m if self.intercept else 0)
 
 
 @dataclass(frozen=True)

@@ -15,6 +15,7 @@ from sklearn_nnrecover.networks.design import Design
 from sklearn_nnrecover.networks.identification import Identification, UnitIdentification, identify
 from sklearn_nnrecover.networks.lack_of_fit import LackOfFit
 from sklearn_nnrecover.networks.lifted_system import PROOF_GAP
+from sklearn_nnrecover.networks.rectified_activations import Activation
 from sklearn_nnrecover.networks.solvers import Recovery
 from sklearn_nnrecover.networks.two_layer_network import (
     Samples,
@@ -64,19 +65,30 @@ def is_conclusive(recovery: Recovery, samples: Samples) -> bool:
     return is_zero_residual(recovery.loss, samples) and (proven or agreed)
 
 
-def unit_problem(unit: UnitIdentification, p: int) -> str | None:
+def unit_problem(unit: UnitIdentification, p: int, activation: Activation) -> str | None:
     """Why the data do not pin a unit down; None if they do."""
-    if unit.n_active == 0:
-        return "never active"
-    if not unit.pinned and unit.n_inactive == 0:
-        return "never inactive"
-    if unit.active_rank < p:
-        return f"its active rows span {unit.active_rank} of {p} dimensions"
+    if activation.rectified:
+        if unit.n_active == 0:
+            return "never active"
+        if not unit.pinned and unit.n_inactive == 0:
+            return "never inactive"
+        if unit.active_rank < p:
+            return f"its active rows span {unit.active_rank} of {p} dimensions"
+    elif activation.negative_slope is not None and min(unit.n_active, unit.n_inactive) == 0:
+        # On one side of its kink a leaky unit v equals the unit -v, with other output weights.
+        return "no sample lies beyond its kink"
     if not unit.pinned:
         return f"can move along {max(1, unit.undetermined.shape[1])} direction(s) unseen"
     if unit.redundancy < MIN_REDUNDANCY:
-        return "too few active rows to check it"
+        return f"too few {_telling(activation)} to check it"
     return None
+
+
+def _telling(activation: Activation) -> str:
+    """What the rows are called that are evidence for a unit."""
+    if activation.rectified:
+        return "active rows"
+    return "rows" if activation.negative_slope is None else "rows on one side of its kink"
 
 
 def describe_units(
@@ -86,7 +98,7 @@ def describe_units(
     p = samples.Z.shape[1]
     entries = []
     for j, unit in enumerate(identification.units):
-        problem = unit_problem(unit, p)
+        problem = unit_problem(unit, p, network.activation)
         entry: dict[str, Any] = {
             "unit": j,
             "identified": problem is None,
@@ -121,9 +133,10 @@ def _mark_disagreement(units: list[dict[str, Any]], recovery: Recovery) -> None:
         unit["identified"] = unit["problem"] is None
 
 
-def rows_needed(samples: Samples, n_hidden: int) -> int:
+def rows_needed(samples: Samples, network: TwoLayerNetwork) -> int:
     """Fewest samples whose equations outnumber the parameters of a network of this width."""
-    return -(-(samples.n_parameters(n_hidden) + 1) // samples.Y.shape[1])
+    n_parameters = samples.n_parameters(network.n_hidden, network.activation)
+    return -(-(n_parameters + 1) // samples.Y.shape[1])
 
 
 def linear_verdict(recovery: Recovery, samples: Samples) -> Verdict:
@@ -292,7 +305,7 @@ def _shortfall(
         reason = (
             f"{len(samples.Z)} distinct samples give {samples.Y.size} equations for "
             f"{identification.n_parameters} parameters: {k} hidden units need at least "
-            f"{rows_needed(samples, k)} samples."
+            f"{rows_needed(samples, recovery.network)} samples."
         )
     elif not supported:
         reason = (
@@ -342,12 +355,13 @@ def noisy_verdict(
     network, p = recovery.network, samples.Z.shape[1]
     identification = identify(network, samples, tolerance=1e-6)
     units = describe_units(network, identification, samples, design)
-    active = samples.weight @ (samples.Z @ network.V > 0)
-    for unit, count, rival in zip(units, active, rival_units, strict=True):
+    telling = samples.weight @ network.activation.telling_rows(samples.Z @ network.V)
+    for unit, count, rival in zip(units, telling, rival_units, strict=True):
         if unit["identified"] and rival:
             unit["problem"] = "several solutions fit nearly as well"
         elif unit["identified"] and count < NOISY_ACTIVE_ROWS * p:
-            unit["problem"] = f"hardly ever active: error bars need {NOISY_ACTIVE_ROWS * p} rows"
+            rows = _telling(network.activation)
+            unit["problem"] = f"too few {rows}: error bars need {NOISY_ACTIVE_ROWS * p}"
         unit["identified"] = unit["problem"] is None
     spare = samples.weight.sum() * samples.Y.shape[1] - identification.n_parameters
     conditions: list[tuple[str, Any, Any, bool, str]] = [
@@ -392,7 +406,7 @@ def noisy_verdict(
         status = "not_recovered"
         reason = (
             f"{len(samples.Z)} distinct samples leave nothing to check {len(units)} hidden units "
-            f"with; they need at least {rows_needed(samples, len(units))}, and several times that "
+            f"with; they need at least {rows_needed(samples, network)}, and several times that "
             "under noise."
         )
     elif fit_test.p_value < LACK_OF_FIT_LEVEL:

@@ -59,11 +59,11 @@ class WidthPath(NamedTuple):
         return self.searches[self.widths.index(self.width)]
 
 
-def largest_width(samples: Samples) -> int:
+def largest_width(samples: Samples, activation: Activation = RELU) -> int:
     """Most units that the equations can determine with one to spare, at least 1."""
     equations = samples.Y.size
     width = 1
-    while samples.n_parameters(width + 1) < equations:
+    while samples.n_parameters(width + 1, activation) < equations:
         width += 1
     return width
 
@@ -111,11 +111,12 @@ def _orthonormal(matrix: np.ndarray) -> np.ndarray:
     return left[:, singular > 1e-10 * max(singular[0], np.finfo(float).tiny)]
 
 
-def bic(loss: float, n_hidden: int, samples: Samples) -> float:
+def bic(loss: float, n_hidden: int, samples: Samples, activation: Activation = RELU) -> float:
     """Bayesian information criterion of a width; losses below rounding count as rounding."""
     observations = float(samples.weight.sum()) * samples.Y.shape[1]
     variance = max(loss / observations, samples.rounding**2)
-    return observations * np.log(variance) + samples.n_parameters(n_hidden) * np.log(observations)
+    n_parameters = samples.n_parameters(n_hidden, activation)
+    return observations * np.log(variance) + n_parameters * np.log(observations)
 
 
 def select_width(
@@ -150,7 +151,7 @@ def select_width(
     -------
     WidthPath
     """
-    limit = largest_width(samples)
+    limit = largest_width(samples, activation)
     width = min(rank_lower_bound(samples, rng), limit)
     widths: list[int] = []
     criteria: list[float] = []
@@ -165,7 +166,7 @@ def select_width(
         work += search.n_iter * cost
         widths.append(width)
         searches.append(search)
-        criteria.append(bic(search.loss, width, samples))
+        criteria.append(bic(search.loss, width, samples, activation))
         without_gain = len(widths) - 1 - int(np.argmin(criteria))
         if without_gain >= PATIENCE or criteria[-1] > min(criteria) + DECISIVE:
             break
