@@ -13,22 +13,22 @@ from sklearn.base import BaseEstimator, ClassNamePrefixFeaturesOutMixin, Transfo
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from ..base._sklearn_compat import Interval, StrOptions, _fit_context
-from ..base.inputs import FloatInputMixin
-from ..base.iterations import IterationMixin
-from ..base.report import RecoveryReport
-from ..exceptions import RecoveryWarning
-from ..linalg.steps import Steps
-from .chain_recovery import (
+from sklearn_nnrecover.base._sklearn_compat import Interval, StrOptions, _fit_context
+from sklearn_nnrecover.base.inputs import FloatInputMixin
+from sklearn_nnrecover.base.iterations import IterationMixin
+from sklearn_nnrecover.base.report import RecoveryReport
+from sklearn_nnrecover.exceptions import RecoveryWarning
+from sklearn_nnrecover.linalg.steps import Steps
+from sklearn_nnrecover.products.chain_recovery import (
     PEEL_METHODS,
     Recovery,
     recover_chain,
     recover_sign_network,
     recover_structured_chain,
 )
-from .factor_operator import chain_operator
-from .layer_inversion import has_full_row_rank, invert_chain
-from .sign_networks import invert_sign_chain
+from sklearn_nnrecover.products.factor_operator import chain_operator
+from sklearn_nnrecover.products.layer_inversion import has_full_row_rank, invert_chain
+from sklearn_nnrecover.products.sign_networks import invert_sign_chain
 
 
 class SparseDeepFactorizer(

@@ -22,8 +22,8 @@ import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 from scipy.special import gammaln
 
-from .column_intersections import agreeing_entries, pattern
-from .integer_pursuit import clean
+from sklearn_nnrecover.products.column_intersections import agreeing_entries, pattern
+from sklearn_nnrecover.products.integer_pursuit import clean
 
 ACCIDENTS = 1e-3
 

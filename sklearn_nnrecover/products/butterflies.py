@@ -21,9 +21,9 @@ import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 from sklearn.utils import check_random_state
 
-from .hidden_complex import find_hidden_complex, realify
-from .natural_order import known_order_butterfly
-from .rank_one_splits import find_split
+from sklearn_nnrecover.products.hidden_complex import find_hidden_complex, realify
+from sklearn_nnrecover.products.natural_order import known_order_butterfly
+from sklearn_nnrecover.products.rank_one_splits import find_split
 
 NOISE_LADDER = (1e-7, 1e-6, 1e-5, 1e-4, 3e-4, 1e-3, 3e-3, 1e-2, 3e-2, 0.1)
 """Standard deviations that are assumed in turn, relative to the root mean square entry."""

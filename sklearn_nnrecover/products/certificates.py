@@ -13,15 +13,20 @@ from typing import Any
 import numpy as np
 from sklearn.utils import check_random_state
 
-from ..linalg.rescalings import Rescalings, layer_rescalings, path_rescalings
-from .levenberg_marquardt import local_geometry
-from .lifted_spectrum import LiftedSpectrum, lifted_spectrum
-from .lifting import LiftingOperator, lifting_operator
-from .structured_least_squares import LARGEST_GAUGE_PROBLEM
-from .structured_residuals import choose_residual, dense_product
-from .structures import Restricted, check_structures
-from .support_models import Model, check_models, models_of_size, pairwise_spectrum
-from .witnesses import Witness, find_witness
+from sklearn_nnrecover.linalg.rescalings import Rescalings, layer_rescalings, path_rescalings
+from sklearn_nnrecover.products.levenberg_marquardt import local_geometry
+from sklearn_nnrecover.products.lifted_spectrum import LiftedSpectrum, lifted_spectrum
+from sklearn_nnrecover.products.lifting import LiftingOperator, lifting_operator
+from sklearn_nnrecover.products.structured_least_squares import LARGEST_GAUGE_PROBLEM
+from sklearn_nnrecover.products.structured_residuals import choose_residual, dense_product
+from sklearn_nnrecover.products.structures import Restricted, check_structures
+from sklearn_nnrecover.products.support_models import (
+    Model,
+    check_models,
+    models_of_size,
+    pairwise_spectrum,
+)
+from sklearn_nnrecover.products.witnesses import Witness, find_witness
 
 IDENTIFIABLE = "identifiable"
 LOCALLY = "locally identifiable"

@@ -8,19 +8,33 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from ..linalg.steps import Step, Steps
-from .butterflies import butterfly_factors
-from .correlation_graph import correlation_factor
-from .factor_gauge import normalize_chain
-from .information_sets import information_set_factor
-from .integer_unit import integer_unit, noisy_integer_unit
-from .last_factor_ica import last_factor_by_ica
-from .peeling import Chain, Evidence, Link, Matrix, PeelMethod, count_nonzero, peel_chain
-from .recovery_status import Status, chain_status, lack_of_fit, product_error, unit_table
-from .sign_networks import sign_network_factors
-from .sparse_two_factors import intersection_factor
-from .structured_least_squares import ROUNDING
-from .structured_recovery import recover_structured
+from sklearn_nnrecover.linalg.steps import Step, Steps
+from sklearn_nnrecover.products.butterflies import butterfly_factors
+from sklearn_nnrecover.products.correlation_graph import correlation_factor
+from sklearn_nnrecover.products.factor_gauge import normalize_chain
+from sklearn_nnrecover.products.information_sets import information_set_factor
+from sklearn_nnrecover.products.integer_unit import integer_unit, noisy_integer_unit
+from sklearn_nnrecover.products.last_factor_ica import last_factor_by_ica
+from sklearn_nnrecover.products.peeling import (
+    Chain,
+    Evidence,
+    Link,
+    Matrix,
+    PeelMethod,
+    count_nonzero,
+    peel_chain,
+)
+from sklearn_nnrecover.products.recovery_status import (
+    Status,
+    chain_status,
+    lack_of_fit,
+    product_error,
+    unit_table,
+)
+from sklearn_nnrecover.products.sign_networks import sign_network_factors
+from sklearn_nnrecover.products.sparse_two_factors import intersection_factor
+from sklearn_nnrecover.products.structured_least_squares import ROUNDING
+from sklearn_nnrecover.products.structured_recovery import recover_structured
 
 AUTOMATIC = ("intersection", "information-set", "ica")
 """Peel methods of ``method="auto"``, in the order in which they are tried on every piece."""

@@ -16,8 +16,8 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from ..linalg.blocks import row_blocks
-from .factor_gauge import row_gauge
+from sklearn_nnrecover.linalg.blocks import row_blocks
+from sklearn_nnrecover.products.factor_gauge import row_gauge
 
 RATIO_RTOL = 1e-8
 _BYTES_PER_PAIR_ENTRY = 96.0

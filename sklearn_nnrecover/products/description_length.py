@@ -21,16 +21,16 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from ..linalg.steps import Step, Steps
-from .column_intersections import (
+from sklearn_nnrecover.linalg.steps import Step, Steps
+from sklearn_nnrecover.products.column_intersections import (
     RATIO_RTOL,
     agreeing_entries,
     distinct_rows,
     intersection_candidates,
     pattern,
 )
-from .factor_gauge import row_gauge
-from .integer_pursuit import (
+from sklearn_nnrecover.products.factor_gauge import row_gauge
+from sklearn_nnrecover.products.integer_pursuit import (
     Proposals,
     clean,
     first_per_row,
@@ -38,7 +38,7 @@ from .integer_pursuit import (
     pursue,
     pursue_again,
 )
-from .layer_inversion import has_full_row_rank, integer_least_squares
+from sklearn_nnrecover.products.layer_inversion import has_full_row_rank, integer_least_squares
 
 LEAST_SAVING = 0.02
 """The search gives up when its second sweep has not shortened the description by this fraction."""

@@ -16,17 +16,17 @@ References
 
 from __future__ import annotations
 
-from .certificates import Certificate, certificate_conditions, certify
-from .lifted_spectrum import kernel_basis
-from .lifting import lifting_operator
-from .stability import (
+from sklearn_nnrecover.products.certificates import Certificate, certificate_conditions, certify
+from sklearn_nnrecover.products.lifted_spectrum import kernel_basis
+from sklearn_nnrecover.products.lifting import lifting_operator
+from sklearn_nnrecover.products.stability import (
     DeepNullSpaceConstant,
     StabilityBound,
     deep_null_space_constant,
     stability_bound,
     tensor_distance,
 )
-from .witnesses import Witness
+from sklearn_nnrecover.products.witnesses import Witness
 
 __all__ = [
     "Certificate",

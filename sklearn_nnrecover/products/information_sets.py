@@ -14,13 +14,22 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from ..linalg.steps import Step, Steps
-from .layer_inversion import least_squares_codes
-from .lightest_bases import SparseVectors, distinct_vectors, lightest_independent
-from .minimum_weight import list_light_vectors
-from .peeling import Evidence, Peel
-from .remainders import dense_rows, solve_remainder
-from .systematic_bases import RowSpace, row_space, sparse_combinations, systematic_basis
+from sklearn_nnrecover.linalg.steps import Step, Steps
+from sklearn_nnrecover.products.layer_inversion import least_squares_codes
+from sklearn_nnrecover.products.lightest_bases import (
+    SparseVectors,
+    distinct_vectors,
+    lightest_independent,
+)
+from sklearn_nnrecover.products.minimum_weight import list_light_vectors
+from sklearn_nnrecover.products.peeling import Evidence, Peel
+from sklearn_nnrecover.products.remainders import dense_rows, solve_remainder
+from sklearn_nnrecover.products.systematic_bases import (
+    RowSpace,
+    row_space,
+    sparse_combinations,
+    systematic_basis,
+)
 
 DEFAULT_BUDGET = 400
 """Systematic forms drawn at most."""

@@ -16,8 +16,12 @@ from typing import Any
 import numpy as np
 from scipy import stats
 
-from .lifting import LiftingOperator, qr_triangle
-from .structured_residuals import CompressedResidual, FactorResidual, Residual
+from sklearn_nnrecover.products.lifting import LiftingOperator, qr_triangle
+from sklearn_nnrecover.products.structured_residuals import (
+    CompressedResidual,
+    FactorResidual,
+    Residual,
+)
 
 RANDOM_LIFTS = 64
 LEAST_DEGREES = 8

@@ -26,12 +26,12 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from ..linalg.steps import Step, Steps
-from .factor_gauge import row_gauge
-from .lightest_bases import distinct_vectors, lightest_independent
-from .peeling import Evidence, Peel
-from .remainders import dense_rows, solve_remainder
-from .systematic_bases import RowSpace, row_space
+from sklearn_nnrecover.linalg.steps import Step, Steps
+from sklearn_nnrecover.products.factor_gauge import row_gauge
+from sklearn_nnrecover.products.lightest_bases import distinct_vectors, lightest_independent
+from sklearn_nnrecover.products.peeling import Evidence, Peel
+from sklearn_nnrecover.products.remainders import dense_rows, solve_remainder
+from sklearn_nnrecover.products.systematic_bases import RowSpace, row_space
 
 DEFAULT_BUDGET = 600
 """Sweeps of FastICA at most, all rounds together."""

@@ -15,8 +15,8 @@ import numpy as np
 import scipy.sparse as sp
 from scipy import linalg
 
-from ..linalg.blocks import row_blocks
-from .integer_pursuit import clean, pursue
+from sklearn_nnrecover.linalg.blocks import row_blocks
+from sklearn_nnrecover.products.integer_pursuit import clean, pursue
 
 RANK_RTOL = 1e-10
 _DENSE_RANK_LIMIT = 3000

@@ -11,8 +11,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from ..linalg.steps import Step, Steps
-from .structured_residuals import (
+from sklearn_nnrecover.linalg.steps import Step, Steps
+from sklearn_nnrecover.products.structured_residuals import (
     CompressedResidual,
     FactorResidual,
     Residual,

@@ -20,7 +20,7 @@ from scipy import sparse
 from scipy.sparse.csgraph import connected_components
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
-from .lifting import LiftingOperator, merge_equal_rows, qr_triangle
+from sklearn_nnrecover.products.lifting import LiftingOperator, merge_equal_rows, qr_triangle
 
 ALL_SINGULAR_VALUES = 1000
 GRAM_RESOLUTION = 1e-7

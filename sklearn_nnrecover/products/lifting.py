@@ -24,9 +24,9 @@ import numpy as np
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator
 
-from ..linalg.blocks import MEBIBYTE, require_memory, working_memory_bytes
-from .structures import check_structures
-from .structures.checks import written_entries
+from sklearn_nnrecover.linalg.blocks import MEBIBYTE, require_memory, working_memory_bytes
+from sklearn_nnrecover.products.structures import check_structures
+from sklearn_nnrecover.products.structures.checks import written_entries
 
 DENSE_FILL = 0.2
 CANCELLED = 1e-13

@@ -8,7 +8,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy import linalg
 
-from .systematic_bases import RowSpace
+from sklearn_nnrecover.products.systematic_bases import RowSpace
 
 INDEPENDENCE_TOL = 1e-6
 """Sine of the angle to a subspace below which a vector lies in it."""

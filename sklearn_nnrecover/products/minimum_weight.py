@@ -22,10 +22,10 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from ..linalg.blocks import row_blocks
-from .factor_gauge import row_gauge
-from .lightest_bases import distinct_vectors
-from .systematic_bases import (
+from sklearn_nnrecover.linalg.blocks import row_blocks
+from sklearn_nnrecover.products.factor_gauge import row_gauge
+from sklearn_nnrecover.products.lightest_bases import distinct_vectors
+from sklearn_nnrecover.products.systematic_bases import (
     MATCH_RTOL,
     ZERO_RTOL,
     RowSpace,

@@ -9,7 +9,7 @@ from typing import Any, NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from ..linalg.steps import Step, Steps
+from sklearn_nnrecover.linalg.steps import Step, Steps
 
 Matrix = Any
 """ndarray or csr_array."""

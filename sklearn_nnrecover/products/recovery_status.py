@@ -16,7 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.stats import f as f_distribution
 
-from .peeling import Chain, Evidence, Matrix
+from sklearn_nnrecover.products.peeling import Chain, Evidence, Matrix
 
 LACK_OF_FIT_LEVEL = 1e-3
 

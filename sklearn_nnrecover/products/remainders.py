@@ -6,7 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy import linalg
 
-from ..linalg.blocks import require_memory
+from sklearn_nnrecover.linalg.blocks import require_memory
 
 DENSE_LIMIT = 4 * 2**30
 """Largest dense copy of the data that the row-space methods make, in bytes."""

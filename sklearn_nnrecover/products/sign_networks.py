@@ -15,12 +15,12 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from ..linalg.steps import Steps
-from .atom_identification import AtomEvidence, atom_evidence
-from .column_intersections import sign_matrix
-from .integer_pursuit import clean, propose, pursue
-from .peeling import Evidence
-from .sparse_two_factors import finest_factors
+from sklearn_nnrecover.linalg.steps import Steps
+from sklearn_nnrecover.products.atom_identification import AtomEvidence, atom_evidence
+from sklearn_nnrecover.products.column_intersections import sign_matrix
+from sklearn_nnrecover.products.integer_pursuit import clean, propose, pursue
+from sklearn_nnrecover.products.peeling import Evidence
+from sklearn_nnrecover.products.sparse_two_factors import finest_factors
 
 REGIME = 0.1
 """Largest share of cells reached by several hidden nodes in which the linear model is trusted."""

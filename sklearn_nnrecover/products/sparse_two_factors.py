@@ -9,13 +9,17 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from ..linalg.steps import Steps
-from .atom_identification import ACCIDENTS, AtomEvidence, atom_evidence
-from .column_intersections import distinct_rows
-from .description_length import LEAST_SAVING, TwoFactors, two_sparse_factors
-from .factor_gauge import row_gauge
-from .integer_pursuit import clean
-from .peeling import Evidence, Matrix, Peel
+from sklearn_nnrecover.linalg.steps import Steps
+from sklearn_nnrecover.products.atom_identification import ACCIDENTS, AtomEvidence, atom_evidence
+from sklearn_nnrecover.products.column_intersections import distinct_rows
+from sklearn_nnrecover.products.description_length import (
+    LEAST_SAVING,
+    TwoFactors,
+    two_sparse_factors,
+)
+from sklearn_nnrecover.products.factor_gauge import row_gauge
+from sklearn_nnrecover.products.integer_pursuit import clean
+from sklearn_nnrecover.products.peeling import Evidence, Matrix, Peel
 
 DEFAULT_BUDGET = 40
 """Sweeps of the descent, per start."""

@@ -14,11 +14,11 @@ from typing import Any, NamedTuple
 import numpy as np
 from sklearn.utils import check_random_state
 
-from ..linalg.rescalings import orthonormal_range, rescaled_distance
-from .certificates import Certificate, certify
-from .lifted_spectrum import kernel_basis
-from .lifting import lifting_operator, qr_triangle
-from .structures import check_structures
+from sklearn_nnrecover.linalg.rescalings import orthonormal_range, rescaled_distance
+from sklearn_nnrecover.products.certificates import Certificate, certify
+from sklearn_nnrecover.products.lifted_spectrum import kernel_basis
+from sklearn_nnrecover.products.lifting import lifting_operator, qr_triangle
+from sklearn_nnrecover.products.structures import check_structures
 
 
 class DeepNullSpaceConstant(NamedTuple):

@@ -15,8 +15,8 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from ..linalg.blocks import require_memory, working_memory_bytes
-from ..linalg.rescalings import (
+from sklearn_nnrecover.linalg.blocks import require_memory, working_memory_bytes
+from sklearn_nnrecover.linalg.rescalings import (
     Rescalings,
     align_signs,
     balance,
@@ -24,25 +24,29 @@ from ..linalg.rescalings import (
     layer_rescalings,
     path_rescalings,
 )
-from ..linalg.steps import Steps, run_to_end
-from .lack_of_fit import (
+from sklearn_nnrecover.linalg.steps import Steps, run_to_end
+from sklearn_nnrecover.products.lack_of_fit import (
     combined_p_value,
     random_lift_p_value,
     signal_p_value,
     simulated_signal_p_value,
     singular_value_p_value,
 )
-from .levenberg_marquardt import Ending, levenberg_marquardt, local_geometry
-from .lifting import LiftingOperator, lifting_operator
-from .structured_residuals import (
+from sklearn_nnrecover.products.levenberg_marquardt import (
+    Ending,
+    levenberg_marquardt,
+    local_geometry,
+)
+from sklearn_nnrecover.products.lifting import LiftingOperator, lifting_operator
+from sklearn_nnrecover.products.structured_residuals import (
     Residual,
     choose_residual,
     compression_pays,
     dense_product,
     split,
 )
-from .structured_starts import starts
-from .structures import check_structures
+from sklearn_nnrecover.products.structured_starts import starts
+from sklearn_nnrecover.products.structures import check_structures
 
 ROUNDING = 1e-12
 AGREEMENT = 1e-6

@@ -8,16 +8,16 @@ from typing import Any
 
 import numpy as np
 
-from ..linalg.steps import Steps
-from .certificates import (
+from sklearn_nnrecover.linalg.steps import Steps
+from sklearn_nnrecover.products.certificates import (
     IDENTIFIABLE,
     NOT_IDENTIFIABLE,
     Certificate,
     certificate_conditions,
     certify,
 )
-from .stability import StabilityBound, stability_bound
-from .structured_least_squares import (
+from sklearn_nnrecover.products.stability import StabilityBound, stability_bound
+from sklearn_nnrecover.products.structured_least_squares import (
     AGREEING_STARTS,
     LEVEL,
     ROUNDING,

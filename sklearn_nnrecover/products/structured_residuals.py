@@ -23,8 +23,8 @@ import scipy.linalg
 from scipy import sparse
 from scipy.sparse.linalg import LinearOperator, lsmr
 
-from ..linalg.blocks import row_blocks
-from .lifting import LiftingOperator, merge_equal_rows, qr_triangle
+from sklearn_nnrecover.linalg.blocks import row_blocks
+from sklearn_nnrecover.products.lifting import LiftingOperator, merge_equal_rows, qr_triangle
 
 Stepper = Callable[[float], np.ndarray]
 

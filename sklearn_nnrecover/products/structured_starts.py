@@ -13,9 +13,9 @@ import scipy.linalg
 from scipy import sparse
 from scipy.sparse.linalg import lsmr
 
-from ..linalg.rescalings import solve_binary
-from .lifting import LiftingOperator
-from .structured_residuals import CompressedResidual, Residual
+from sklearn_nnrecover.linalg.rescalings import solve_binary
+from sklearn_nnrecover.products.lifting import LiftingOperator
+from sklearn_nnrecover.products.structured_residuals import CompressedResidual, Residual
 
 SPECTRAL_ITERATIONS = 2
 LIFTED_ITERATIONS = 1000

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from .lifting import LiftingOperator, qr_triangle
+from sklearn_nnrecover.products.lifting import LiftingOperator, qr_triangle
 
 Model = Sequence[Any]
 

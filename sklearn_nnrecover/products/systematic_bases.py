@@ -21,8 +21,8 @@ import numpy as np
 import scipy.sparse as sp
 from scipy import linalg
 
-from ..linalg.blocks import working_memory_bytes
-from .factor_gauge import row_gauge
+from sklearn_nnrecover.linalg.blocks import working_memory_bytes
+from sklearn_nnrecover.products.factor_gauge import row_gauge
 
 MATCH_RTOL = 1e-9
 """Relative agreement of two projections that proposes a vector."""

@@ -12,12 +12,17 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
-from ..linalg.rescalings import Rescalings, align_signs, balance, gauge_tangent
-from ..linalg.steps import run_to_end
-from .levenberg_marquardt import levenberg_marquardt, local_geometry
-from .lifting import LiftingOperator
-from .structured_residuals import Residual, choose_residual, dense_product, split
-from .structures import Restricted
+from sklearn_nnrecover.linalg.rescalings import Rescalings, align_signs, balance, gauge_tangent
+from sklearn_nnrecover.linalg.steps import run_to_end
+from sklearn_nnrecover.products.levenberg_marquardt import levenberg_marquardt, local_geometry
+from sklearn_nnrecover.products.lifting import LiftingOperator
+from sklearn_nnrecover.products.structured_residuals import (
+    Residual,
+    choose_residual,
+    dense_product,
+    split,
+)
+from sklearn_nnrecover.products.structures import Restricted
 
 SAME_PRODUCT = 1e-12
 DIFFERENT_PARAMETERS = 1e-2

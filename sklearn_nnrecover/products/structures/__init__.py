@@ -16,12 +16,17 @@ Subclass `Structure` and write `matrix` alone: the rest follows from it.
 :func:`check_structure` tests that the result is linear and that the parts agree.
 """
 
-from .base import EntrywiseStructure, Structure
-from .bases import Basis, Restricted, Subspace
-from .blocks import Blocks
-from .checks import check_structure, check_structures
-from .convolutions import Circulant, Convolution, Toeplitz
-from .supports import ButterflyLevel, Diagonal, SparseSupport, butterfly_levels
+from sklearn_nnrecover.products.structures.base import EntrywiseStructure, Structure
+from sklearn_nnrecover.products.structures.bases import Basis, Restricted, Subspace
+from sklearn_nnrecover.products.structures.blocks import Blocks
+from sklearn_nnrecover.products.structures.checks import check_structure, check_structures
+from sklearn_nnrecover.products.structures.convolutions import Circulant, Convolution, Toeplitz
+from sklearn_nnrecover.products.structures.supports import (
+    ButterflyLevel,
+    Diagonal,
+    SparseSupport,
+    butterfly_levels,
+)
 
 __all__ = [
     "Basis",

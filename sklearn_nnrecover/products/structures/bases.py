@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from .base import EntrywiseStructure, Structure
+from sklearn_nnrecover.products.structures.base import EntrywiseStructure, Structure
 
 
 class Basis(Structure):

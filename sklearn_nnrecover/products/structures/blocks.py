@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from scipy import sparse
 
-from .base import Structure
+from sklearn_nnrecover.products.structures.base import Structure
 
 
 class Blocks(Structure):

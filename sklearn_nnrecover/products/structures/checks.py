@@ -9,7 +9,7 @@ import numpy as np
 from scipy import sparse
 from sklearn.utils import check_random_state
 
-from .base import Structure
+from sklearn_nnrecover.products.structures.base import Structure
 
 
 def check_structure(structure: Any, *, random_state: Any = 0) -> None:

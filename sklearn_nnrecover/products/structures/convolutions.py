@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from .base import EntrywiseStructure
+from sklearn_nnrecover.products.structures.base import EntrywiseStructure
 
 
 class Convolution(EntrywiseStructure):
