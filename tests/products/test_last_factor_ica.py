@@ -137,3 +137,17 @@ def test_same_seed_same_bits(rng):
     Y = rng.normal(size=(12, 12)) @ F
     first, second = (peel_of(Y, rng=np.random.RandomState(1)).factor for _ in range(2))
     assert_array_equal(first.toarray(), second.toarray())
+
+
+def test_small_entries_of_a_row_are_kept(rng):
+    # A support without them carries the rest of the row up to 1e-5 of its norm: not good enough.
+    F = sparse_columns(10, 300, 2, rng, integer=False)
+    column = int(np.flatnonzero(F[3])[0])
+    F[3, column] = 1e-5
+    space = row_space(rng.normal(size=(10, 10)) @ F)
+    rough = F + 1e-3 * rng.normal(size=F.shape)
+    found = vectors_on_supports(rough, space.basis, max_weight=150).toarray()
+    unit = found / np.linalg.norm(found, axis=1)[:, None]
+    cosine = np.abs(unit @ F[3]) / np.linalg.norm(F[3])
+    assert cosine.max() > 1 - 1e-12
+    assert unit[np.argmax(cosine), column] != 0
