@@ -9,6 +9,7 @@ import numpy as np
 
 from sklearn_nnrecover.base.report import RecoveryReport
 from sklearn_nnrecover.exceptions import RecoveryWarning
+from sklearn_nnrecover.linalg.collinear_columns import column_relations, describe_relations
 from sklearn_nnrecover.networks._two_layer_net import TwoLayerNetMixin, unit_order
 from sklearn_nnrecover.networks.design import Design
 from sklearn_nnrecover.networks.error_bars import (
@@ -62,12 +63,31 @@ class RecoveredNetMixin(TwoLayerNetMixin):
         self.solver_ = recovery.solver
         self.n_parameters_ = samples.n_parameters(network.n_hidden, network.activation)
         self.n_rows_ = float(samples.weight.sum())
-        reason = f"{verdict.reason} {recovery.note}".strip()
+        unvarying = self._unvarying_directions(design)
+        reason = " ".join(filter(None, [verdict.reason, recovery.note, unvarying]))
+        variation = (
+            "dimensions in which X varies",
+            design.whitening.rank,
+            self.n_features_in_,
+            not unvarying,
+            "no constant or collinear columns, in whose directions weights are set to zero",
+        )
         self.report_ = RecoveryReport(
-            verdict.status, reason, verdict.proof, verdict.conditions, verdict.units
+            verdict.status, reason, verdict.proof, [*verdict.conditions, variation], verdict.units
         )
         if verdict.status in ("partial", "not_recovered"):
             warnings.warn(reason, RecoveryWarning, stacklevel=4)
+
+    def _unvarying_directions(self, design: Design) -> str:
+        """Name the columns that are constant or follow from others; empty if there are none."""
+        relations = column_relations(design.whitening.null_basis)
+        if not relations:
+            return ""
+        names = getattr(
+            self, "feature_names_in_", [f"column {j}" for j in range(self.n_features_in_)]
+        )
+        told = describe_relations(relations, [str(name) for name in names])
+        return f"X does not vary in every direction ({told}): weights there are set to zero."
 
 
 def _in_fitted_order(recovery: Recovery, design: Design) -> Recovery:

@@ -7,7 +7,8 @@ of single units until none helps (:mod:`unit_surgery`), and jitter by the standa
 every kink that crosses a sample makes small local minima. Runs start afresh until two of them,
 independent of each other, end in the same optimum. With fewer outputs than units, or many units, a
 run also starts from units fitted beside a free linear part (:mod:`sign_free_starts`), where their
-signs do not matter yet.
+signs do not matter yet; with activations that are not piecewise linear, from units to spare
+(:mod:`surplus_starts`).
 
 The local minima visited on the way are kept: those that fit almost as well are *rivals*, and no
 interval around the best one is honest for a unit that a rival places elsewhere.
@@ -27,6 +28,7 @@ from sklearn_nnrecover.networks.greedy_starts import greedy_start
 from sklearn_nnrecover.networks.recombination import select_units
 from sklearn_nnrecover.networks.rectified_activations import RELU, Activation
 from sklearn_nnrecover.networks.sign_free_starts import sign_free_start
+from sklearn_nnrecover.networks.surplus_starts import surplus_start
 from sklearn_nnrecover.networks.two_layer_network import (
     Samples,
     TwoLayerNetwork,
@@ -135,6 +137,8 @@ def starts(
     """Local optima from independent starts, one at a time."""
     if sign_free:
         yield descent.run(sign_free_start(descent, n_hidden, rng))
+    if descent.problem.activation.negative_slope is None:
+        yield surplus_start(descent, n_hidden, rng)
     for _ in range(n_greedy):
         yield descent.run(greedy_start(descent, n_hidden, rng))
 
@@ -220,6 +224,8 @@ def search_least_squares(
     if known is not None:
         best = descent.run(known)
         n_runs, ends, units = 1, [best], [best.V]
+        # Runs that are to confirm a zero residual need every kind of start.
+        sign_free = piecewise_linear and (sign_free or is_exact(best, samples))
     while n_runs < max(n_init, 1) and not (n_runs and descent.exhausted):
         n_runs += 1
         end: Projection | None = None
@@ -239,7 +245,7 @@ def search_least_squares(
             if settled or descent.exhausted:
                 break
         assert end is not None
-        if best is not None and is_exact(best, samples):
+        if best is not None and is_exact(best, samples) and (settled or is_exact(end, samples)):
             if settled:
                 break
             continue
@@ -248,7 +254,10 @@ def search_least_squares(
         ends.append(end)
         units += [*found, end.V]
         best = end if best is None or end.loss < best.loss else best
-        if not is_exact(best, samples):
+        if is_exact(best, samples):
+            if count_agreeing(descent, ends, best) >= EXACT_AGREEMENT:
+                break
+        else:
             if count_agreeing(descent, ends, best) >= NOISY_AGREEMENT:
                 break
             if len(ends) > 1 and not descent.exhausted:

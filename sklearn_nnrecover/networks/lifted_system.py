@@ -28,6 +28,7 @@ from sklearn_nnrecover.linalg.blocks import require_memory, row_blocks, working_
 from sklearn_nnrecover.linalg.joint_diagonalization import joint_diagonalize
 from sklearn_nnrecover.networks.activation_pattern import PatternUnit, refine_unit, unit_of_pattern
 from sklearn_nnrecover.networks.always_on_units import assemble_network
+from sklearn_nnrecover.networks.nested_units import nested_pairs
 from sklearn_nnrecover.networks.output_rank import EPS, OutputRank, output_rank
 from sklearn_nnrecover.networks.two_layer_network import Samples, TwoLayerNetwork
 
@@ -57,7 +58,7 @@ class Lifted:
     nullity : int
         Number of singular values at rounding level.
     expected_nullity : int
-        Units with a kink.
+        Units with a kink, and pairs of them that add a relation (see :func:`with_nested_units`).
     threshold : float
         Rounding level of the singular values.
     gap : float
@@ -65,6 +66,8 @@ class Lifted:
         one unit, whose qq' part is a single number).
     n_equations, n_unknowns : int
         Rows used and monomials.
+    complete : bool
+        Whether the {qz', gz'} part of every null vector is determined too.
     residual : float
         Largest absolute residual of the network over the largest output.
     always_on : ndarray of bool, shape (k,)
@@ -83,6 +86,7 @@ class Lifted:
     gap: float = 0.0
     n_equations: int = 0
     n_unknowns: int = 0
+    complete: bool = False
     residual: float = np.inf
     always_on: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=bool))
     units: tuple[PatternUnit, ...] = ()
@@ -95,6 +99,43 @@ class Lifted:
             and self.nullity == self.expected_nullity
             and self.gap >= PROOF_GAP
         )
+
+
+def with_nested_units(attempt: Lifted, network: TwoLayerNetwork, samples: Samples) -> Lifted:
+    """Prove a network found by other means from a null space that pairs of its units enlarge.
+
+    Parameters
+    ----------
+    attempt : Lifted
+        Attempt without a network whose null space was too large.
+    network : TwoLayerNetwork
+        Network that reproduces the samples, without units that are never inactive.
+    samples : Samples
+        Samples in design coordinates.
+
+    Returns
+    -------
+    Lifted
+        With the network, if its units and pairs account for the whole null space; else the attempt.
+    """
+    pairs = nested_pairs(network, samples)
+    if pairs is None or not attempt.complete or attempt.outputs.n_linear:
+        return attempt
+    expected = network.n_hidden + pairs
+    if attempt.nullity != expected or network.n_hidden != attempt.outputs.n_kinked:
+        return attempt
+    values = attempt.singular_values
+    gap = values[expected] / attempt.threshold if len(values) > expected else np.inf
+    residual = np.abs(samples.Y - network.predict(samples.Z)).max() / np.abs(samples.Y).max()
+    return replace(
+        attempt,
+        network=network,
+        reason="",
+        expected_nullity=expected,
+        gap=float(gap),
+        residual=float(residual),
+        always_on=np.zeros(network.n_hidden, dtype=bool),
+    )
 
 
 @dataclass(frozen=True)
@@ -215,6 +256,7 @@ def lifted_recovery(
         gap=found.gap,
         n_equations=found.n_equations,
         n_unknowns=system.n_unknowns,
+        complete=found.regression is not None,
     )
     if found.nullity > k:
         too_few = found.n_equations < system.n_unknowns - k

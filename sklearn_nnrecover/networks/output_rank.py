@@ -78,6 +78,9 @@ def output_rank(samples: Samples) -> OutputRank:
     n = len(Y)
     share = weight / weight.sum()
     centered = Y - share @ Y if intercept else Y
+    if intercept:
+        # The rounding of a mean over many samples would count as a function of its own.
+        centered -= share @ centered
     spread = np.sqrt(share @ centered**2)
     magnitude = np.max(np.abs(Y), axis=0, initial=0.0)
     varies = spread > 16 * EPS * magnitude

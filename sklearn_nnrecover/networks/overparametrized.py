@@ -119,9 +119,7 @@ def reduce_recovery(
     """
     limit = max_hidden(samples)
     widths = width_ladder(limit) if n_hidden is None else [n_hidden]
-    tol = max(ZERO_RESIDUAL, 1e3 * samples.rounding) * np.sqrt(
-        samples.weight.sum() * samples.Y.shape[1]
-    )
+    tol = zero_tolerance(samples)
     arrivals: list[Reduction] = []
     plans = PLANS
     n_starts = 0
@@ -150,6 +148,12 @@ def reduce_recovery(
             widths, plans = [max(1, reduction.network.n_hidden - reduction.n_always_on)], (plan,)
             break
     return agreement(arrivals)._replace(n_starts=n_starts) if arrivals else None
+
+
+def zero_tolerance(samples: Samples) -> float:
+    """Residual norm taken for zero."""
+    relative = max(ZERO_RESIDUAL, 1e3 * samples.rounding)
+    return relative * float(np.sqrt(samples.weight.sum() * samples.Y.shape[1]))
 
 
 def agreement(arrivals: list[Reduction]) -> Reduction:

@@ -14,7 +14,11 @@ import numpy as np
 
 from sklearn_nnrecover.linalg.steps import Step, Steps
 from sklearn_nnrecover.networks.least_squares_search import Search, search_least_squares
-from sklearn_nnrecover.networks.lifted_system import Lifted, lifted_recovery
+from sklearn_nnrecover.networks.lifted_system import (
+    Lifted,
+    lifted_recovery,
+    with_nested_units,
+)
 from sklearn_nnrecover.networks.overparametrized import (
     Reduction,
     max_hidden,
@@ -22,6 +26,10 @@ from sklearn_nnrecover.networks.overparametrized import (
 )
 from sklearn_nnrecover.networks.pencil import pencil_recovery
 from sklearn_nnrecover.networks.rectified_activations import RELU, Activation
+from sklearn_nnrecover.networks.superfluous_units import (
+    search_with_spare_units,
+    without_superfluous_units,
+)
 from sklearn_nnrecover.networks.two_layer_network import (
     Samples,
     TwoLayerNetwork,
@@ -146,6 +154,11 @@ def solve_lifted(
     if not options.activation.is_relu:
         return NOT_RELU
     lifted = lifted_recovery(samples, rng=rng, n_hidden=n_hidden)
+    if lifted.reason == "null space too large":
+        # Units active only where others are: pencils tell them apart, the null space proves them.
+        pencil = yield from pencil_recovery(samples, rng=rng, n_hidden=n_hidden)
+        if pencil.network is not None:
+            lifted = with_nested_units(lifted, pencil.network, samples)
     if lifted.network is None:
         return Declined(lifted.reason)
     yield Step(lifted.residual)
@@ -176,6 +189,15 @@ def solve_varpro(
             samples, rng=rng, activation=options.activation, max_work=SEARCH_WORK
         )
         n_hidden, known = path.width, path.best.network.V
+        if options.activation.is_relu:
+            fit = yield from without_superfluous_units(samples, path.best.network)
+            if fit.network.n_hidden < n_hidden:
+                search = yield from search_with_spare_units(
+                    samples, n_hidden, fit, rng=rng, n_init=2 * options.n_init
+                )
+                return Recovery(
+                    search.network, "varpro", search.loss, search.n_agreeing, search=search
+                )
     affordable = int(SEARCH_WORK / step_work(samples, n_hidden))
     search = yield from search_least_squares(
         samples,

@@ -23,6 +23,13 @@ def test_rank_is_the_width(seed, intercept, n_outputs):
     np.testing.assert_allclose(gram, np.eye(4), atol=1e-12)
 
 
+def test_means_over_many_samples_add_no_rank(seed):
+    X, Y, _ = make_relu_network(50_000, 3, n_hidden=3, n_outputs=5, random_state=seed)
+    # Means of outputs far from zero are rounded most.
+    outputs = rank_of(X, Y + 100.0)
+    assert outputs.rank == 3 and outputs.gap > 30
+
+
 def test_units_never_inactive_are_counted_as_linear(rng):
     X = rng.standard_normal((200, 6))
     W, A = rng.standard_normal((6, 5)), rng.standard_normal((5, 8))

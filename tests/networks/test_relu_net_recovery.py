@@ -59,10 +59,8 @@ def identified_units_are_true(net, truth, tolerance=1e-7):
 def test_many_outputs_are_proven(well_posed, seed, m):
     X, y, truth = well_posed(m=m)
     net = ReLUNetRecovery(random_state=seed).fit(X, y)
-    # Where one unit is active only where another is, the lifted system leaves it to the pencils.
-    proof = "global" if net.solver_ == "lifted" else "local"
-    assert net.solver_ in ("lifted", "pencil")
-    assert (net.report_.status, net.report_.proof) == ("exact", proof)
+    assert net.solver_ == "lifted"
+    assert (net.report_.status, net.report_.proof) == ("exact", "global")
     assert recovery_error(net, truth) < 1e-10
     assert net.n_hidden_ == 4
     assert not np.any(net.coefs_std_[0]) and not np.any(net.intercepts_std_[1])
@@ -122,6 +120,10 @@ def test_scales_means_constant_and_collinear_columns(well_posed, rng, seed):
     assert net.report_.status == "exact"
     np.testing.assert_allclose(net.predict(extra), y, atol=1e-9)
     np.testing.assert_allclose(net.coefs_[0][6], 0, atol=1e-12)
+    # The sum of two columns and either of them say the same thing: one of the three is named.
+    assert "column 6 is constant; column" in net.report_.reason
+    named = net.report_.reason.partition("constant; ")[2]
+    assert all(f"column {j}" in named for j in (0, 1, 7)) and "column 2" not in named
 
 
 def test_integer_inputs_and_repeated_rows(rng, seed):
