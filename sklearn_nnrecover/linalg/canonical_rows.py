@@ -40,3 +40,23 @@ def canonical_rows(
         np.ascontiguousarray(rows[:, X.shape[1] :]),
         weight,
     )
+
+
+def row_positions(rows: np.ndarray, distinct: np.ndarray) -> np.ndarray:
+    """Position of each row among distinct rows, -1 where it is none of them.
+
+    Parameters
+    ----------
+    rows : ndarray of shape (n, q)
+        Rows.
+    distinct : ndarray of shape (r, q)
+        Rows without repetition.
+
+    Returns
+    -------
+    ndarray of int, shape (n,)
+    """
+    _, group = np.unique(np.vstack([distinct, rows]) + 0.0, axis=0, return_inverse=True)
+    position = np.full(group.max() + 1, -1)
+    position[group[: len(distinct)]] = np.arange(len(distinct))
+    return position[group[len(distinct) :]]

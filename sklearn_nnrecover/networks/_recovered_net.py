@@ -19,8 +19,9 @@ from sklearn_nnrecover.networks.error_bars import (
     user_weights,
 )
 from sklearn_nnrecover.networks.lack_of_fit import lack_of_fit
+from sklearn_nnrecover.networks.masked_verdict import masked_verdict
 from sklearn_nnrecover.networks.solvers import Recovery
-from sklearn_nnrecover.networks.two_layer_network import Samples
+from sklearn_nnrecover.networks.task import Outcome
 from sklearn_nnrecover.networks.verdict import (
     is_zero_residual,
     linear_verdict,
@@ -32,20 +33,17 @@ from sklearn_nnrecover.networks.verdict import (
 class RecoveredNetMixin(TwoLayerNetMixin):
     """Judges a :class:`~sklearn_nnrecover.networks.solvers.Recovery` and stores it."""
 
-    def _set_recovery(
-        self,
-        recovery: Recovery,
-        samples: Samples,
-        design: Design,
-        rng: np.random.RandomState,
-    ) -> None:
+    def _set_recovery(self, outcome: Outcome, rng: np.random.RandomState) -> None:
         """Set weights, standard errors, loss and report; warn unless all is recovered."""
-        recovery = _in_fitted_order(recovery, design)
+        samples, design = outcome.samples, outcome.design
+        recovery = _in_fitted_order(outcome.recovery, design)
         network = recovery.network
         exact = is_zero_residual(recovery.loss, samples)
         errors = standard_errors(samples, design, network, exact=exact)
         if recovery.solver == "linear":
             verdict = linear_verdict(recovery, samples)
+        elif outcome.errors is not None:
+            verdict = masked_verdict(recovery, samples, design, outcome.errors)
         elif exact or self.noise == "none" or recovery.search is None:
             verdict = noiseless_verdict(recovery, samples, design)
         else:

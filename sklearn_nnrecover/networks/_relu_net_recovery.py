@@ -12,15 +12,16 @@ from sklearn.utils import check_random_state
 from sklearn_nnrecover.base._sklearn_compat import Interval, StrOptions, _fit_context
 from sklearn_nnrecover.base.inputs import WeightedSamplesMixin
 from sklearn_nnrecover.base.iterations import IterationMixin
+from sklearn_nnrecover.linalg.canonical_rows import row_positions
 from sklearn_nnrecover.networks._recovered_net import RecoveredNetMixin
-from sklearn_nnrecover.networks.design import orthonormal_design
-from sklearn_nnrecover.networks.recovery import recover
+from sklearn_nnrecover.networks.noise_models import NOISE_MODELS
 from sklearn_nnrecover.networks.rectified_activations import (
     ACTIVATIONS,
     Activation,
     activation_of,
 )
 from sklearn_nnrecover.networks.solvers import SOLVERS, Options
+from sklearn_nnrecover.networks.task import Task
 
 
 class ReLUNetRecovery(RecoveredNetMixin, WeightedSamplesMixin, IterationMixin, BaseEstimator):
@@ -54,8 +55,10 @@ class ReLUNetRecovery(RecoveredNetMixin, WeightedSamplesMixin, IterationMixin, B
         Slope of ``"leaky_relu"`` on negative arguments, at least 0 and below 1.
     fit_intercept : bool, default=True
         Whether the network has hidden biases and output intercepts.
-    noise : {"auto", "none", "gaussian"}, default="auto"
+    noise : {"auto", "none", "gaussian", "sparse"}, default="auto"
         What is assumed of the outputs. ``"auto"`` looks for a network of zero residual first.
+        ``"sparse"``: exact, but for a minority of entries that are wrong by any amount; they are
+        found (``outlier_mask_``) and the status is judged on the others.
     n_init : int, default=6
         Independent runs of the search for the least-squares optimum; it ends when two agree.
     max_iter : int, default=2000
@@ -88,6 +91,8 @@ class ReLUNetRecovery(RecoveredNetMixin, WeightedSamplesMixin, IterationMixin, B
         Objective after each outer iteration, in units of the solver.
     n_iter_ : int
         Outer iterations.
+    outlier_mask_ : ndarray of bool, shape (n_samples, n_outputs)
+        Outputs taken for gross errors, with ``noise="sparse"`` only.
     n_outputs_ : int
         Number of outputs.
     n_features_in_ : int
@@ -124,7 +129,7 @@ class ReLUNetRecovery(RecoveredNetMixin, WeightedSamplesMixin, IterationMixin, B
         "activation": [StrOptions(set(ACTIVATIONS)), tuple, list],
         "negative_slope": [Interval(Real, 0, 1, closed="left")],
         "fit_intercept": ["boolean"],
-        "noise": [StrOptions({"auto", "none", "gaussian"})],
+        "noise": [StrOptions(set(NOISE_MODELS))],
         "n_init": [Interval(Integral, 1, None, closed="left")],
         "random_state": ["random_state"],
     }
@@ -184,20 +189,24 @@ class ReLUNetRecovery(RecoveredNetMixin, WeightedSamplesMixin, IterationMixin, B
         """
         rng = check_random_state(self.random_state)
         activation = self._activation()
-        X, Y, weight = self._canonical_samples(X, y, sample_weight)
-        samples, design = orthonormal_design(
-            X, Y, weight, intercept=self.fit_intercept, eps=float(np.finfo(self.dtype_).eps)
-        )
-        steps = recover(
-            samples,
+        rows, targets, weight = self._canonical_samples(X, y, sample_weight)
+        task = Task(
             None if self.n_hidden == "auto" else int(self.n_hidden),
-            solver=self.solver,
-            noise=self.noise,
-            options=Options(activation, self.n_init, self.max_iter, self.tol),
-            rng=rng,
+            self.solver,
+            self.noise,
+            self.fit_intercept,
+            float(np.finfo(self.dtype_).eps),
+            Options(activation, self.n_init, self.max_iter, self.tol),
         )
-        recovery = self._iterate(steps)
-        self._set_recovery(recovery, samples, design, rng)
+        outcome = self._iterate(NOISE_MODELS[self.noise](rows, targets, weight, task, rng))
+        self.__dict__.pop("outlier_mask_", None)
+        if outcome.errors is not None:
+            X, y = self._validate_samples(X, y, reset=False)
+            given = np.column_stack([X, y]).astype(np.float64)
+            position = row_positions(given, np.column_stack([rows, targets]))
+            # Rows of weight zero are not judged.
+            self.outlier_mask_ = outcome.errors.outliers[position] & (position >= 0)[:, None]
+        self._set_recovery(outcome, rng)
         return self
 
     def _activation(self) -> Activation:

@@ -235,8 +235,65 @@ def _decoupled_moves(network: TwoLayerNetwork, samples: Samples, tolerance: floa
     )
 
 
+def _masked_moves(
+    network: TwoLayerNetwork, samples: Samples, tolerance: float, observed: np.ndarray
+) -> _LocalMoves:
+    """The same null space where each output is seen on rows of its own, output by output."""
+    k, m = network.A.shape
+    T = samples.Z @ network.V
+    hidden, slope = network.activation.value(T), network.activation.derivative(T)
+    shared = np.column_stack([hidden, np.ones(len(T))]) if samples.intercept else hidden
+    bases = _gauge_bases(network)
+    q, width = bases.shape[2], shared.shape[1]
+    moves = slope[:, :, None] * np.einsum("np,kpq->nkq", samples.Z, bases)
+
+    def equations(o: int) -> tuple[np.ndarray, _ScaledFactor, np.ndarray, np.ndarray]:
+        """Rows of output o: their output part, and the input part, whole and projected off it."""
+        rows = observed[:, o]
+        own = _decompose(triangular_factor(shared[rows]), tolerance)
+        basis = shared[rows] @ own.whitener
+        inputs = (moves[rows] * network.A[:, o, None]).reshape(-1, k * q)
+        return basis, own, inputs, inputs - basis @ (basis.T @ inputs)
+
+    squares, factor = np.zeros(k * q), np.zeros((0, k * q))
+    rank, smallest, output_moves = 0, np.inf, np.zeros(width)
+    for o in range(m):
+        _, own, inputs, projected = equations(o)
+        squares += np.sum(inputs**2, axis=0)
+        factor = triangular_factor(np.vstack([factor, projected]))
+        rank += own.rank
+        smallest = min(smallest, own.smallest)
+        output_moves += np.sum(own.null**2, axis=1)
+    # Columns are scaled before the projection: what it takes away is conditioning lost.
+    scale = np.sqrt(np.where(squares > 0, squares, 1.0))
+    _, singular, right = np.linalg.svd(factor / scale, full_matrices=True)
+    singular = np.pad(singular, (0, k * q - len(singular)))
+    n_kept = int(np.sum(singular > tolerance * max(float(singular[0]), np.finfo(float).tiny)))
+    null = np.linalg.qr(right[n_kept:].T / scale[:, None])[0]
+    whitener = right[:n_kept].T / singular[:n_kept] / scale[:, None]
+    redundancy = np.zeros(len(T))
+    for o in range(m):
+        basis, own, inputs, projected = equations(o)
+        leverage = np.sum(basis**2, axis=1) + np.sum((projected @ whitener) ** 2, axis=1)
+        redundancy[observed[:, o]] += np.maximum(1.0 - leverage, 0.0)
+        output_moves += np.sum((own.whitener @ (basis.T @ (inputs @ null))) ** 2, axis=1)
+    return _LocalMoves(
+        rank=rank + n_kept,
+        n_parameters=k * q + m * width,
+        smallest_singular=min(smallest, float(singular[-1] / max(singular[0], 1e-300))),
+        inputs=[null[j * q : (j + 1) * q] for j in range(k)],
+        outputs=np.sqrt(output_moves[:k]),
+        intercepts=float(np.sqrt(output_moves[k:].sum())),
+        redundancy=np.broadcast_to(redundancy[:, None], T.shape),
+    )
+
+
 def identify(
-    network: TwoLayerNetwork, samples: Samples, *, tolerance: float = RANK_TOLERANCE
+    network: TwoLayerNetwork,
+    samples: Samples,
+    *,
+    tolerance: float = RANK_TOLERANCE,
+    observed: np.ndarray | None = None,
 ) -> Identification:
     """Measure what the samples determine about a network that reproduces them.
 
@@ -249,16 +306,22 @@ def identify(
     tolerance : float
         Singular values of the column-scaled Jacobian below ``tolerance`` times the largest count
         as zero.
+    observed : ndarray of bool, shape (n, m) or None
+        Entries of the outputs that count; None counts all.
 
     Returns
     -------
     Identification
     """
-    samples = _off_kinks(network, samples)
+    off = _off_kinks(network, samples)
+    samples = samples._replace(Z=samples.Z[off], Y=samples.Y[off], weight=samples.weight[off])
     p = len(network.V)
     k, m = network.A.shape
-    decouples = k <= m and np.linalg.cond(network.A) < DECOUPLING_CONDITION
-    local = (_decoupled_moves if decouples else _coupled_moves)(network, samples, tolerance)
+    if observed is not None:
+        local = _masked_moves(network, samples, tolerance, observed[off])
+    else:
+        decouples = k <= m and np.linalg.cond(network.A) < DECOUPLING_CONDITION
+        local = (_decoupled_moves if decouples else _coupled_moves)(network, samples, tolerance)
     bases = _gauge_bases(network)
     T = samples.Z @ network.V
     active, telling = T > 0, network.activation.telling_rows(T)
@@ -288,12 +351,12 @@ def identify(
     )
 
 
-def _off_kinks(network: TwoLayerNetwork, samples: Samples) -> Samples:
-    """Leave out samples on the kink of some unit, where the Jacobian is not defined."""
+def _off_kinks(network: TwoLayerNetwork, samples: Samples) -> np.ndarray:
+    """Samples that are not on the kink of a unit, where the Jacobian is not defined."""
     norms = np.linalg.norm(network.V, axis=0)
     sizes = np.linalg.norm(samples.Z, axis=1)[:, None] * norms
-    off = np.all(np.abs(samples.Z @ network.V) > ON_KINK * sizes, axis=1) | (norms == 0).all()
-    return samples._replace(Z=samples.Z[off], Y=samples.Y[off], weight=samples.weight[off])
+    off = np.abs(samples.Z @ network.V) > ON_KINK * sizes
+    return np.asarray(off.all(axis=1) | (norms == 0).all())
 
 
 def _rank(rows: np.ndarray, tolerance: float) -> int:

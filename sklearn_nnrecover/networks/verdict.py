@@ -160,7 +160,9 @@ def linear_verdict(recovery: Recovery, samples: Samples) -> Verdict:
     )
 
 
-def noiseless_verdict(recovery: Recovery, samples: Samples, design: Design) -> Verdict:
+def noiseless_verdict(
+    recovery: Recovery, samples: Samples, design: Design, observed: np.ndarray | None = None
+) -> Verdict:
     """Judge a network whose residual is at rounding level, or was asked to be.
 
     Parameters
@@ -171,17 +173,20 @@ def noiseless_verdict(recovery: Recovery, samples: Samples, design: Design) -> V
         Distinct samples in design coordinates.
     design : Design
         Map to the user's coordinates.
+    observed : ndarray of bool, shape (n, m) or None
+        Entries of the outputs that the network is judged on; None means all.
 
     Returns
     -------
     Verdict
     """
     network = recovery.network
+    n_equations = samples.Y.size if observed is None else int(np.count_nonzero(observed))
     residual = relative_residual(recovery.loss, samples)
     zero = is_zero_residual(recovery.loss, samples)
     # Weights cannot be told apart below the rounding of the data.
     tolerance = max(1e-9, 10 * samples.rounding)
-    identification = identify(network, samples, tolerance=tolerance)
+    identification = identify(network, samples, tolerance=tolerance, observed=observed)
     units = describe_units(network, identification, samples, design)
     lifted = recovery.lifted
     proven = lifted is not None and lifted.proven
@@ -198,9 +203,9 @@ def noiseless_verdict(recovery: Recovery, samples: Samples, design: Design) -> V
         ),
         (
             "equations",
-            samples.Y.size,
+            n_equations,
             identification.n_parameters,
-            samples.Y.size > identification.n_parameters,
+            n_equations > identification.n_parameters,
             "more equations than free parameters",
         ),
         (
@@ -278,7 +283,7 @@ def noiseless_verdict(recovery: Recovery, samples: Samples, design: Design) -> V
             conditions,
             units,
         )
-    status, reason, proof = _shortfall(recovery, samples, identification, units, zero)
+    status, reason, proof = _shortfall(recovery, samples, identification, units, zero, n_equations)
     return _withdrawn(Verdict(status, reason, proof, conditions, units))
 
 
@@ -288,6 +293,7 @@ def _shortfall(
     identification: Identification,
     units: list[dict[str, Any]],
     zero: bool,
+    n_equations: int,
 ) -> tuple[str, str, None]:
     """Status and reason of a noiseless fit that is not exact."""
     k = len(units)
@@ -301,9 +307,9 @@ def _shortfall(
             f"No network of {k} hidden units was found that reproduces the outputs: allow noise "
             '(noise="gaussian"), another n_hidden, or more starts (n_init).'
         )
-    elif samples.Y.size <= identification.n_parameters:
+    elif n_equations <= identification.n_parameters:
         reason = (
-            f"{len(samples.Z)} distinct samples give {samples.Y.size} equations for "
+            f"{len(samples.Z)} distinct samples give {n_equations} equations for "
             f"{identification.n_parameters} parameters: {k} hidden units need at least "
             f"{rows_needed(samples, recovery.network)} samples."
         )
