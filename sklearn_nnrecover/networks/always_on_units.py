@@ -80,21 +80,41 @@ def _always_on(V: np.ndarray, samples: Samples, n_linear: int) -> np.ndarray | N
     root = np.sqrt(weight)[:, None]
     features = np.column_stack([np.maximum(Z @ V, 0.0), Z])
     solution = np.linalg.lstsq(root * features, root * Y, rcond=None)[0]
-    p = Z.shape[1]
-    linear = solution[V.shape[1] :][: p - 1 if intercept else p]
-    directions = np.linalg.svd(linear, full_matrices=False)[0][:, :n_linear]
+    linear = solution[V.shape[1] :]
     if intercept:
-        values = Z[:, : p - 1] @ directions
-        margin = 0.1 * np.ptp(values, axis=0)
-        units = np.vstack([directions, margin - np.min(values, axis=0)])
+        linear[-1] = 0.0
+    return always_on_span(np.linalg.svd(linear, full_matrices=False)[0][:, :n_linear], samples)
+
+
+def always_on_span(directions: np.ndarray, samples: Samples) -> np.ndarray | None:
+    """Units that are never inactive on the samples and span given directions.
+
+    Parameters
+    ----------
+    directions : ndarray of shape (p, r)
+        Orthonormal; with intercepts their last entries are zero.
+    samples : Samples
+        Samples in design coordinates.
+
+    Returns
+    -------
+    ndarray of shape (p, r) or None
+        Unit-norm columns; None if no direction of the span is positive on all samples.
+    """
+    n_units = directions.shape[1]
+    if n_units == 0:
+        return directions
+    values = samples.Z @ directions
+    if samples.intercept:
+        units = directions.copy()
+        units[-1] = 0.1 * np.ptp(values, axis=0) - np.min(values, axis=0)
     else:
-        positive = _positive_direction(Z @ directions)
+        positive = _positive_direction(values)
         if positive is None:
             return None
         # Any basis of the span close enough to one positive direction is positive itself.
-        values = Z @ directions
         center = values @ positive
-        basis = np.linalg.qr(np.column_stack([positive, np.eye(n_linear)]))[0]
+        basis = np.linalg.qr(np.column_stack([positive, np.eye(n_units)]))[0]
         reach = 0.5 * np.min(center) / np.max(np.abs(values @ basis))
         basis = positive[:, None] + reach * basis
         basis[:, 0] = positive

@@ -12,7 +12,7 @@ import numpy as np
 from scipy.linalg.lapack import dtrtrs
 
 from sklearn_nnrecover.networks.descent import Descent
-from sklearn_nnrecover.networks.two_layer_network import Samples
+from sklearn_nnrecover.networks.random_hyperplanes import random_hyperplanes
 from sklearn_nnrecover.networks.variable_projection import Projection, SeparableLeastSquares
 
 # A candidate whose squared norm shrinks below this fraction when it is orthogonalised against the
@@ -20,33 +20,6 @@ from sklearn_nnrecover.networks.variable_projection import Projection, Separable
 COPY = 1e-6
 # Mean squared activation below which a candidate only grazes a sample by rounding.
 GRAZE = 1e-20
-
-
-def random_hyperplanes(samples: Samples, n_units: int, rng: np.random.RandomState) -> np.ndarray:
-    """Units of uniform random direction whose kink passes through a random sample.
-
-    Parameters
-    ----------
-    samples : Samples
-        Design; without an intercept the kink passes through the origin.
-    n_units : int
-        Number of units.
-    rng : RandomState
-        Source of randomness.
-
-    Returns
-    -------
-    ndarray of shape (p, n_units)
-        Unit-norm columns.
-    """
-    Z, weight = samples.Z, samples.weight
-    V = rng.standard_normal((Z.shape[1], n_units))
-    if samples.intercept:
-        # Rows are drawn in proportion to their weight, as if they were repeated.
-        points = np.searchsorted(np.cumsum(weight), rng.uniform(0, weight.sum(), n_units))
-        points = np.minimum(points, len(Z) - 1)
-        V[-1] = -np.einsum("ij,ji->i", Z[points, :-1], V[:-1])
-    return V / np.linalg.norm(V, axis=0)
 
 
 def candidate_falls(

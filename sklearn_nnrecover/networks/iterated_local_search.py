@@ -17,6 +17,7 @@ import numpy as np
 from sklearn_nnrecover.linalg.steps import Steps
 from sklearn_nnrecover.networks.graduated_smoothing import WIDTHS, graduated_fit
 from sklearn_nnrecover.networks.hyperplane_grouping import removal_costs, triangular_features
+from sklearn_nnrecover.networks.random_hyperplanes import random_hyperplanes
 from sklearn_nnrecover.networks.two_layer_network import Samples
 from sklearn_nnrecover.networks.variable_projection import Fit
 
@@ -25,16 +26,6 @@ LARGEST_REPLACEMENT = 2
 RELATIVE_GAIN = 1e-3
 # Odds of a unit being replaced are 1 / (usefulness + this), usefulness relative to the largest.
 SPARED = 0.05
-
-
-def random_hyperplanes(samples: Samples, k: int, rng: np.random.RandomState) -> np.ndarray:
-    """Unit vectors of random direction, each hyperplane through a sample, shape (p, k)."""
-    V = rng.standard_normal((samples.Z.shape[1], k))
-    if samples.intercept:
-        V[-1] = 0
-        through = samples.Z[rng.choice(len(samples.Z), size=k)]
-        V[-1] = -np.einsum("kp,pk->k", through, V)
-    return V / np.linalg.norm(V, axis=0)
 
 
 def replace_least_useful(samples: Samples, V: np.ndarray, rng: np.random.RandomState) -> np.ndarray:

@@ -17,8 +17,10 @@ from typing import NamedTuple
 import numpy as np
 
 from sklearn_nnrecover.linalg.steps import Steps
+from sklearn_nnrecover.networks.always_on_units import always_on_span
 from sklearn_nnrecover.networks.hyperplane_grouping import is_zero, reduce_units
-from sklearn_nnrecover.networks.iterated_local_search import iterated_search, random_hyperplanes
+from sklearn_nnrecover.networks.iterated_local_search import iterated_search
+from sklearn_nnrecover.networks.random_hyperplanes import random_hyperplanes
 from sklearn_nnrecover.networks.sign_resolution import resolve_signs
 from sklearn_nnrecover.networks.two_layer_network import Samples, TwoLayerNetwork
 from sklearn_nnrecover.networks.variable_projection import Fit, variable_projection
@@ -222,7 +224,9 @@ def reduce_fit(samples: Samples, fit: Fit, *, tol: float) -> Steps[Reduction | N
     fit = yield from reduce_units(samples, fit, tol=tol)
     assert fit.linear is not None
     signs = resolve_signs(fit.network, fit.linear, intercept=samples.intercept)
-    V_on = always_on_units(samples, signs.linear)
+    V_on = always_on_span(row_directions(signs.linear), samples)
+    if V_on is None:
+        return None
     V = np.hstack([signs.network.V, V_on])
     polished = yield from variable_projection(samples, V, max_iter=20)
     if not is_zero(polished, tol):
@@ -239,13 +243,7 @@ def reduce_fit(samples: Samples, fit: Fit, *, tol: float) -> Steps[Reduction | N
     )
 
 
-def always_on_units(samples: Samples, linear: np.ndarray) -> np.ndarray:
-    """Fewest units, never inactive on the samples, that span a linear part, shape (p, r)."""
+def row_directions(linear: np.ndarray) -> np.ndarray:
+    """Orthonormal basis (p, r) of the input directions that a linear part (p, m) uses."""
     left, singular, _ = np.linalg.svd(linear, full_matrices=False)
-    if not singular.max(initial=0.0) > 0:
-        return np.zeros((len(linear), 0))
-    V = left[:, singular > 1e-9 * singular[0]]
-    if samples.intercept:
-        values = samples.Z @ V
-        V[-1] = 0.1 * np.ptp(values, axis=0) - values.min(axis=0)
-    return V
+    return left[:, singular > max(1e-9 * singular.max(initial=0.0), np.finfo(float).tiny)]

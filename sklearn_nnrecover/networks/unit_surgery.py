@@ -14,9 +14,9 @@ from scipy.linalg.lapack import dpotri
 from sklearn_nnrecover.networks.descent import Descent
 from sklearn_nnrecover.networks.greedy_starts import (
     candidate_falls,
-    random_hyperplanes,
     refine_candidates,
 )
+from sklearn_nnrecover.networks.random_hyperplanes import random_hyperplanes
 from sklearn_nnrecover.networks.variable_projection import Projection
 
 # Replacements closer than this cosine lead to the same optimum.

@@ -18,8 +18,8 @@ import numpy as np
 from scipy.stats import chi2
 
 from sklearn_nnrecover.linalg.steps import Steps
-from sklearn_nnrecover.networks.greedy_starts import random_hyperplanes
 from sklearn_nnrecover.networks.least_squares_search import Search, search_least_squares
+from sklearn_nnrecover.networks.random_hyperplanes import random_hyperplanes
 from sklearn_nnrecover.networks.rectified_activations import RELU, Activation
 from sklearn_nnrecover.networks.two_layer_network import Samples
 from sklearn_nnrecover.networks.variable_projection import step_work

@@ -11,10 +11,10 @@ from sklearn_nnrecover.networks.design import orthonormal_design
 from sklearn_nnrecover.networks.graduated_smoothing import graduated_fit, smoothed_relu
 from sklearn_nnrecover.networks.iterated_local_search import (
     iterated_search,
-    random_hyperplanes,
     replace_least_useful,
 )
 from sklearn_nnrecover.networks.overparametrized import reduce_recovery
+from sklearn_nnrecover.networks.random_hyperplanes import random_hyperplanes
 
 
 def random_samples(rng, n=150, d=4, k=3):
