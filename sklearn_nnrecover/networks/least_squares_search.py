@@ -49,6 +49,9 @@ NOISY_AGREEMENT = 2
 EXACT_AGREEMENT = 3
 # Zero residual, as a multiple of what rounding of the user's data makes.
 ZERO_RESIDUAL = 10.0
+# Bounds on the length of units that have no scale gauge, in whitened coordinates, start by start:
+# without one, units run away to serve a single extreme sample.
+NORM_BOUNDS = (1.5, 4.0, np.inf)
 # Relative distance of two units that are the same unit.
 SAME_UNIT = 1e-3
 
@@ -137,10 +140,18 @@ def starts(
     """Local optima from independent starts, one at a time."""
     if sign_free:
         yield descent.run(sign_free_start(descent, n_hidden, rng))
-    if descent.problem.activation.negative_slope is None:
-        yield surplus_start(descent, n_hidden, rng)
-    for _ in range(n_greedy):
-        yield descent.run(greedy_start(descent, n_hidden, rng))
+    samples, activation = descent.problem.samples, descent.problem.activation
+    for start in range(n_greedy):
+        if activation.negative_slope is not None:
+            yield descent.run(greedy_start(descent, n_hidden, rng))
+            continue
+        bound = NORM_BOUNDS[start % len(NORM_BOUNDS)] if activation.degree is None else np.inf
+        problem = SeparableLeastSquares(samples, activation, largest_norm=bound)
+        # Minima with units to spare are no rivals: they stay apart.
+        surplus = Descent(problem, descent.budget - descent.work)
+        V = surplus_start(surplus, n_hidden, rng)
+        descent.work += surplus.work
+        yield descent.run(V)
 
 
 def improve(

@@ -12,9 +12,8 @@ from __future__ import annotations
 import numpy as np
 
 from sklearn_nnrecover.networks.descent import Descent
-from sklearn_nnrecover.networks.greedy_starts import greedy_start
 from sklearn_nnrecover.networks.recombination import PoolGram
-from sklearn_nnrecover.networks.unit_surgery import unit_usefulness
+from sklearn_nnrecover.networks.surplus_starts import surplus_start
 from sklearn_nnrecover.networks.variable_projection import SeparableLeastSquares
 
 # Up to this many units all sign patterns are tried.
@@ -46,12 +45,9 @@ def sign_free_start(
         SeparableLeastSquares(plain.samples, plain.activation, linear_part=True),
         descent.budget - descent.work,
     )
-    at = relaxed.run(greedy_start(relaxed, int(np.ceil(excess * n_hidden)), rng))
-    while at.V.shape[1] > n_hidden:
-        V = np.delete(at.V, np.argmin(unit_usefulness(at)), axis=1)
-        at = relaxed.run(V, max_iter=10 if V.shape[1] > n_hidden else 60)
+    V = surplus_start(relaxed, n_hidden, rng, excess=excess)
     descent.work += relaxed.work
-    return at.V * best_signs(plain, at.V, rng)
+    return V * best_signs(plain, V, rng)
 
 
 def best_signs(

@@ -96,15 +96,22 @@ class SeparableLeastSquares:
         Elementwise activation f.
     linear_part : bool
         Whether a free linear part Z B is fitted beside the units.
+    largest_norm : float, default=inf
+        Bound on the norms of units whose length is no gauge.
     """
 
     def __init__(
-        self, samples: Samples, activation: Activation = RELU, linear_part: bool = False
+        self,
+        samples: Samples,
+        activation: Activation = RELU,
+        linear_part: bool = False,
+        largest_norm: float = np.inf,
     ) -> None:
         root = np.sqrt(samples.weight)
         self.samples = samples
         self.activation = activation
         self.linear_part = linear_part
+        self.largest_norm = largest_norm
         self.Zt = np.ascontiguousarray(samples.Z.T)
         self.weighted_Zt = self.Zt * root
         self.weighted_Yt = np.ascontiguousarray(samples.Y.T) * root
@@ -192,10 +199,10 @@ class SeparableLeastSquares:
         return Fit(network, rest if self.linear_part else None, at.loss, converged, n_iter)
 
     def normalize(self, V: np.ndarray) -> np.ndarray:
-        """Unit columns for homogeneous activations."""
-        if self.activation.degree is None:
-            return V
+        """Unit columns for homogeneous activations, bounded ones for others."""
         norms = np.linalg.norm(V, axis=0)
+        if self.activation.degree is None:
+            return V / np.maximum(norms / self.largest_norm, 1.0)
         return V / np.where(norms > 0, norms, 1.0)
 
 
