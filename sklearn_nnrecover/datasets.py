@@ -10,6 +10,8 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils import Bunch, check_random_state
 
+from sklearn_nnrecover.networks.rectified_activations import activation_of
+
 __all__ = [
     "make_relu_network",
     "make_sparse_codes",
@@ -48,6 +50,8 @@ def make_relu_network(
     n_outputs: int = 5,
     bias: bool = True,
     noise: float = 0.0,
+    activation: Any = "relu",
+    negative_slope: float = 0.01,
     distribution: str = "normal",
     output_condition: float | None = None,
     input_condition: float | None = None,
@@ -66,6 +70,10 @@ def make_relu_network(
     noise : float, default=0.0
         Standard deviation of Gaussian noise on the outputs, relative to their root mean square
         deviation.
+    activation : str or pair of callables, default="relu"
+        Activation of the hidden layer, as in :class:`~sklearn_nnrecover.ReLUNetRecovery`.
+    negative_slope : float, default=0.01
+        Slope of ``"leaky_relu"`` on negative arguments.
     distribution : {"normal", "uniform", "exponential"}, default="normal"
         Independent inputs of mean 0 and variance 1.
     output_condition : float or None, default=None
@@ -105,7 +113,7 @@ def make_relu_network(
     b = 0.5 * rng.standard_normal(n_hidden) if bias else np.zeros(n_hidden)
     A = _conditioned(rng.standard_normal((n_hidden, n_outputs)), output_condition)
     c = rng.standard_normal(n_outputs) if bias else np.zeros(n_outputs)
-    y = np.maximum(X @ W + b, 0.0) @ A + c
+    y = activation_of(activation, negative_slope).value(X @ W + b) @ A + c
     noise_std = noise * float(np.sqrt(np.mean((y - y.mean(axis=0)) ** 2)))
     y = y + noise_std * rng.standard_normal(y.shape)
     truth = Bunch(coefs_=[W, A], intercepts_=[b, c], noise_std=noise_std)

@@ -149,8 +149,8 @@ def _as_columns(C: Any) -> Any:
     return C if sparse.issparse(C) else np.asarray(C)
 
 
-def _network_arrays(network: Any) -> tuple[np.ndarray, ...]:
-    """Return (W, b, A, c) in the unit-norm gauge."""
+def _network_arrays(network: Any, degree: float | None) -> tuple[np.ndarray, ...]:
+    """Return (W, b, A, c), in the unit-norm gauge of a homogeneous activation."""
     if hasattr(network, "coefs_"):
         coefs, intercepts = network.coefs_, network.intercepts_
     elif isinstance(network, Sequence) and len(network) == 2:
@@ -162,13 +162,15 @@ def _network_arrays(network: Any) -> tuple[np.ndarray, ...]:
         )
     (W, A), (b, c) = coefs, intercepts
     W, b, A, c = (np.asarray(part, dtype=np.float64) for part in (W, b, A, c))
+    if degree is None:
+        return W, b, A, c
     norms = np.linalg.norm(W, axis=0)
     norms = np.where(norms > 0, norms, 1.0)
-    return W / norms, b / norms, A * norms[:, None], c
+    return W / norms, b / norms, A * norms[:, None] ** degree, c
 
 
-def recovery_error(estimated: Any, true: Any) -> float:
-    """Largest error over all weights of a two-layer ReLU network after matching its units.
+def recovery_error(estimated: Any, true: Any, *, degree: float | None = 1.0) -> float:
+    """Largest error over all weights of a two-layer network after matching its units.
 
     Both networks are brought to the gauge of unit-norm input weights; units are matched by an
     optimal assignment. Errors of input weights and hidden biases are absolute, those of output
@@ -179,6 +181,9 @@ def recovery_error(estimated: Any, true: Any) -> float:
     estimated, true : fitted estimator, Bunch with ``coefs_`` and ``intercepts_``, or pair
         Networks ``(coefs, intercepts)`` in the format of
         :class:`sklearn.neural_network.MLPRegressor`.
+    degree : float or None, default=1.0
+        Degree of homogeneity of the activation: 1 for the ReLU, plain or leaky, 2 for its square;
+        None where input weights have no scale gauge (``"expm1"``), and are compared as they are.
 
     Returns
     -------
@@ -194,8 +199,8 @@ def recovery_error(estimated: Any, true: Any) -> float:
     >>> recovery_error(([2 * W[:, ::-1], A / 2], [np.zeros(2), np.zeros(1)]), true)
     0.0
     """
-    W, b, A, c = _network_arrays(estimated)
-    W0, b0, A0, c0 = _network_arrays(true)
+    W, b, A, c = _network_arrays(estimated, degree)
+    W0, b0, A0, c0 = _network_arrays(true, degree)
     if W.shape[0] != W0.shape[0] or A.shape[1] != A0.shape[1]:
         raise ValueError(
             f"estimated maps {W.shape[0]} features to {A.shape[1]} outputs but true maps "

@@ -42,13 +42,20 @@ def candidate_falls(
     """
     H = problem.features(candidates)
     squared = np.einsum("ij,ij->i", H, H)
-    inside, _ = dtrtrs(at.factor, (at.features @ H.T) / at.scale[:, None], lower=1)
+    inside = _triangular_solve(at, at.features @ H.T)
     left = squared - np.einsum("ij,ij->j", inside, inside)
     gained = H @ at.residual.T
     usable = (left > COPY * squared) & (squared > GRAZE * problem.samples.weight.sum())
     return np.where(
         usable, np.einsum("ij,ij->i", gained, gained) / np.where(usable, left, 1.0), 0.0
     )
+
+
+def _triangular_solve(at: Projection, right: np.ndarray) -> np.ndarray:
+    """Solve with the triangular factor of the present features, of which there may be none."""
+    if len(right) == 0:
+        return right
+    return np.asarray(dtrtrs(at.factor, right / at.scale[:, None], lower=1)[0])
 
 
 def refine_candidates(
@@ -77,7 +84,7 @@ def refine_candidates(
     """
     p, q = candidates.shape
     Z, R = problem.weighted_Zt, at.residual
-    basis, _ = dtrtrs(at.factor, at.features / at.scale[:, None], lower=1)
+    basis = _triangular_solve(at, at.features)
     V = candidates
     damping = np.full(q, 1e-2)
     falls = candidate_falls(problem, at, V)

@@ -133,6 +133,11 @@ class SeparableLeastSquares:
         T = V.T @ self.Zt
         H = self.activation.value(T)
         F = np.concatenate([H * self.root, self.extra])
+        if len(F) == 0:
+            none = np.zeros((0, len(self.weighted_Yt)))
+            empty = np.zeros((0, 0))
+            Y = self.weighted_Yt
+            return Projection(V, H, F, empty, np.zeros(0), none, Y, self.total)
         gram = F @ F.T
         scale = np.sqrt(np.diagonal(gram))
         scale = np.where(scale > 0, scale, 1.0)

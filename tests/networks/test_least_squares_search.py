@@ -179,3 +179,9 @@ def test_too_many_units_for_the_rows_still_returns(rng):
     search = run_to_end(search_least_squares(samples, 6, rng=rng, n_init=2, max_iter=500))
     assert np.all(np.isfinite(search.network.V))
     assert np.all(np.isfinite(search.network.A))
+
+
+def test_without_intercepts_greedy_starts_begin_from_no_feature_at_all(rng):
+    samples, _ = problem(rng, 200, 3, bias=False, n_hidden=2, n_outputs=2, noise=0.05)
+    search = run_to_end(search_least_squares(samples, 2, rng=rng))
+    assert search.loss < 0.1 * float(np.sum(samples.Y**2))
