@@ -15,6 +15,8 @@ import numpy as np
 import scipy.sparse as sp
 
 from sklearn_nnrecover.linalg.steps import Step, Steps
+from sklearn_nnrecover.products.basis_exchanges import least_correlated_basis
+from sklearn_nnrecover.products.column_intersections import pattern
 from sklearn_nnrecover.products.layer_inversion import least_squares_codes
 from sklearn_nnrecover.products.lightest_bases import (
     SparseVectors,
@@ -45,7 +47,7 @@ MIN_CODIMENSION = 4
 
 
 class SparsestBasis(NamedTuple):
-    """The lightest independent vectors found in a row space.
+    """A lightest basis found in a row space, after exchanges where the codes know better.
 
     Attributes
     ----------
@@ -53,22 +55,23 @@ class SparsestBasis(NamedTuple):
         In the row gauge, lightest first; ``n_found <= rank``.
     hits : ndarray of int
         How many systematic forms, drawn independently, showed each vector.
-    forced : ndarray of bool
-        True where no other vector *seen* could take the place.
     n_forms : int
         Number of systematic forms drawn.
+    pool : csr_array of shape (n_seen, n_columns)
+        All vectors seen that are no heavier than the heaviest of the basis.
     """
 
     vectors: sp.csr_array
     hits: np.ndarray
-    forced: np.ndarray
     n_forms: int
+    pool: sp.csr_array
 
 
 def sparsest_basis(
     space: RowSpace,
     *,
     max_weight: int,
+    n_rows: int,
     rng: np.random.RandomState,
     budget: int = DEFAULT_BUDGET,
 ) -> Steps[SparsestBasis]:
@@ -80,6 +83,8 @@ def sparsest_basis(
         Of rank below ``n_columns``.
     max_weight : int
         Heaviest vector accepted.
+    n_rows : int
+        Rows of the data, for the choice between bases that are equally light.
     rng : RandomState
     budget : int, default=DEFAULT_BUDGET
         Systematic forms drawn at most.
@@ -99,7 +104,6 @@ def sparsest_basis(
     leverage = np.maximum(np.sum(basis**2, axis=0), 1e-6)
     pool = SparseVectors(sp.csr_array((0, n_columns)), np.zeros(0, dtype=int))
     chosen = np.zeros(0, dtype=int)
-    forced = np.zeros(0, dtype=bool)
     heaviest, missing, next_check, depth = max_weight, rank, 1, 2
     n_forms, n_rest = 0, n_columns - rank
     # Four non-zeros on the pivots pay where a sparse vector has most of its non-zeros there.
@@ -129,7 +133,7 @@ def sparsest_basis(
             next_check = 1 + int(1.25 * n_forms)
             light = pool.weights <= heaviest
             pool = SparseVectors(pool.vectors[light], pool.hits[light])
-            chosen, forced = lightest_independent(pool.vectors, space)
+            chosen, _ = lightest_independent(pool.vectors, space)
             before, missing = missing, rank - len(chosen)
             if missing == 0:
                 heaviest = int(pool.weights[chosen[-1]])
@@ -144,20 +148,47 @@ def sparsest_basis(
         yield Step(float(missing), missing / rank)
         if n_forms >= PATIENCE and not len(pool.hits):
             break
-    return SparsestBasis(pool.vectors[chosen], pool.hits[chosen], forced, n_forms)
+    if len(chosen) == rank:
+        light = pool.weights <= pool.weights[chosen].max()
+        chosen = (np.cumsum(light) - 1)[chosen]
+        pool = SparseVectors(pool.vectors[light], pool.hits[light])
+        chosen = least_correlated_basis(pool.vectors, chosen, space, n_rows)
+    return SparsestBasis(pool.vectors[chosen], pool.hits[chosen], n_forms, pool.vectors)
 
 
-def _replaceable(pool: sp.csr_array, chosen: np.ndarray) -> np.ndarray:
-    """Whether another vector of the pool, if heavier, could take the place of each chosen one.
+def replaceable(pool: sp.csr_array, chosen: np.ndarray, max_weight: int) -> np.ndarray:
+    """Whether a vector of weight at most ``max_weight`` can take the place of each chosen one.
 
-    The layer behind the data need not be the lightest basis: a row of it may be a combination of
-    two chosen vectors that is no heavier than other rows are.
+    The pool lists all such vectors but those that are sums of two listed ones without a
+    cancellation; their supports are unions, so that pairs of supports decide.
+
+    Parameters
+    ----------
+    pool : csr_array of shape (n_vectors, n_columns)
+    chosen : ndarray of int
+        Rows of the pool that form a basis.
+    max_weight : int
+
+    Returns
+    -------
+    ndarray of bool, shape (n_chosen,)
     """
-    others = np.setdiff1d(np.arange(pool.shape[0]), chosen)
-    if not len(others):
-        return np.zeros(len(chosen), dtype=bool)
-    codes = least_squares_codes(sp.csr_array(pool[chosen]), pool[others].toarray())
-    return np.abs(codes).max(axis=0) > 1e-6 * np.abs(codes).max()
+    result = np.zeros(len(chosen), dtype=bool)
+    weights = np.diff(pool.indptr)
+    light = np.flatnonzero(weights <= max_weight)
+    others = np.setdiff1d(light, chosen)
+    if len(others):
+        codes = least_squares_codes(sp.csr_array(pool[chosen]), pool[others].toarray())
+        result |= np.abs(codes).max(axis=0) > 1e-6 * np.abs(codes).max()
+    supports = pattern(pool)
+    shared = (supports[chosen] @ supports[light].T.tocsr()).tocoo()
+    mine, other = chosen[shared.row], light[shared.col]
+    union = weights[mine] + weights[other] - shared.data
+    result[shared.row[(mine != other) & (union <= max_weight)]] = True
+    # Of disjoint pairs the lightest partner decides.
+    first, second = np.partition(np.r_[weights[light], np.inf, np.inf], 1)[:2]
+    partner = np.where(weights[chosen] > first, first, second)
+    return result | (weights[chosen] + partner <= max_weight)
 
 
 def information_set_factor(
@@ -190,7 +221,7 @@ def information_set_factor(
     Peel or None
         None when the rank is full, or the sparse vectors found do not span the row space. Rows are
         proven in the class of factors with rank(Y) rows that are no heavier than the heaviest row
-        found, and no sums of lighter vectors on disjoint columns.
+        found.
     """
     Y = dense_rows(Y)
     n_columns = Y.shape[1]
@@ -203,21 +234,25 @@ def information_set_factor(
     max_weight = max(1, codimension // 2)
     if n_nonzero is not None:
         max_weight = min(n_nonzero, max_weight)
-    search = yield from sparsest_basis(space, max_weight=max_weight, rng=rng, budget=budget)
+    search = yield from sparsest_basis(
+        space, max_weight=max_weight, n_rows=Y.shape[0], rng=rng, budget=budget
+    )
     if search.vectors.shape[0] < rank:
         return None
     heaviest = int(np.diff(search.vectors.indptr).max())
     listing = list_light_vectors(space, max_weight=heaviest, rng=rng)
-    everything = sp.csr_array(sp.vstack([search.vectors, listing.vectors]))
+    everything = sp.csr_array(sp.vstack([search.vectors, search.pool, listing.vectors]))
     pool = distinct_vectors(everything, np.ones(everything.shape[0], dtype=int)).vectors
-    chosen, forced = lightest_independent(pool, space)
-    forced &= np.diff(pool.indptr)[chosen] <= listing.complete_weight
-    forced &= ~_replaceable(pool, chosen)
+    chosen, _ = lightest_independent(pool, space)
+    chosen = least_correlated_basis(pool, chosen, space, Y.shape[0])
+    heaviest = int(np.diff(pool.indptr)[chosen].max())
+    proven = np.zeros(rank, dtype=bool)
+    if listing.complete_weight >= heaviest:
+        proven = ~replaceable(pool, chosen, heaviest)
     solved = solve_remainder(Y, sp.csr_array(pool[chosen]))
     if solved is None:
         return None
     factor, remainder, residual = solved
-    heaviest = int(np.diff(factor.indptr).max())
     rarest = int(search.hits.min())
     evidence = [
         Evidence(
@@ -226,16 +261,16 @@ def information_set_factor(
             float(heaviest),
             listing.complete_weight >= heaviest,
             f"{listing.n_sets} information sets list every vector with at most "
-            f"{listing.complete_weight} non-zeros that is no sum of lighter ones on other columns; "
-            f"the factor's rows have up to {heaviest}",
+            f"{listing.complete_weight} non-zeros, apart from sums of lighter ones; the factor's "
+            f"rows have up to {heaviest}",
         ),
         Evidence(
             "rows that no other vector of the row space can replace",
-            float(np.sum(forced)),
+            float(np.sum(proven)),
             float(rank),
-            bool(np.all(forced)),
-            "rows contained in every factor of this width that has no heavier rows, nor rows that "
-            "are sums of others on disjoint columns",
+            bool(np.all(proven)),
+            f"rows contained in every factor of this width whose rows have at most {heaviest} "
+            "non-zeros",
         ),
         Evidence(
             "residual of the peel",
@@ -258,4 +293,4 @@ def information_set_factor(
                 "measured, not a proof",
             )
         )
-    return Peel(factor, remainder, forced, evidence)
+    return Peel(factor, remainder, proven, evidence)

@@ -7,7 +7,11 @@ from numpy.testing import assert_allclose, assert_array_equal
 
 from sklearn_nnrecover.linalg.steps import run_to_end
 from sklearn_nnrecover.products.factor_gauge import row_gauge
-from sklearn_nnrecover.products.information_sets import information_set_factor, sparsest_basis
+from sklearn_nnrecover.products.information_sets import (
+    information_set_factor,
+    replaceable,
+    sparsest_basis,
+)
 from sklearn_nnrecover.products.lightest_bases import distinct_vectors, lightest_independent
 from sklearn_nnrecover.products.minimum_weight import list_light_vectors
 from sklearn_nnrecover.products.systematic_bases import (
@@ -107,7 +111,7 @@ def test_any_depth_of_the_remainder(rng):
 def test_eight_nonzeros_on_few_spare_columns_need_four_on_the_pivots(rng):
     F = sparse_rows(80, 120, 8, rng)
     space = row_space(rng.normal(size=(80, 80)) @ F)
-    search = run_to_end(sparsest_basis(space, max_weight=20, rng=rng))
+    search = run_to_end(sparsest_basis(space, max_weight=20, n_rows=80, rng=rng))
     # A sum of two rows that cancels well may be as light as a row: hence not all 80.
     assert n_recovered(search.vectors, F) >= 77
     assert search.hits.min() >= 3
@@ -155,6 +159,30 @@ def test_proven_rows_are_planted_rows_and_ties_are_never_proven(rng):
     assert not peel.proven[on_cycle].any()
     assert peel.proven[~on_cycle].all()
     assert n_recovered(F, sp.csr_array(peel.factor[peel.proven])) == 9
+
+
+def test_sums_on_disjoint_columns_are_rivals_too():
+    pool = sp.csr_array(
+        np.array([[1.0, 0, 0, 0, 0, 0], [0, 1, 1, 0, 0, 0], [0, 0, 0, 1, 1, 1], [0, 1, 0, 0, 1, 1]])
+    )
+    chosen = np.arange(4)
+    # Up to weight three: the first row plus the second; beyond, every row with another.
+    assert_array_equal(replaceable(pool, chosen, 3), [True, True, False, False])
+    assert_array_equal(replaceable(pool, chosen, 2), [False, False, False, False])
+    assert replaceable(pool, chosen, 4).all()
+
+
+def test_a_planted_row_that_is_a_sum_of_lighter_ones_is_not_denied(rng):
+    # 1 + (2, 3) on disjoint columns is the planted row: its parts span the same space.
+    F = np.zeros((6, 30))
+    F[0, :3] = 1.0
+    F[1, 1:3] = 1.0
+    for row in range(2, 6):
+        F[row, 4 * row + np.arange(3)] = rng.choice([-1.0, 1.0], size=3)
+    peel = peel_of(rng.normal(size=(30, 6)) @ F, rng=rng)
+    claimed = sp.csr_array(peel.factor[peel.proven])
+    assert n_recovered(row_gauge(sp.csr_array(F))[0], claimed) == claimed.shape[0]
+    assert peel.proven.sum() == 4
 
 
 def test_lightest_independent_prefers_light_and_marks_what_is_forced(rng):

@@ -1,0 +1,45 @@
+import numpy as np
+import scipy.sparse as sp
+
+from sklearn_nnrecover.products.basis_exchanges import least_correlated_basis
+from sklearn_nnrecover.products.systematic_bases import row_space
+
+ROWS = np.array([[1.0, 1, 1, 0, 0, 0], [0, 1, 1, -1, 0, 0], [0, 0, 0, 0, 1, 1]])
+"""The difference of the first two is as light as they are."""
+
+
+def vectors():
+    return sp.csr_array(np.vstack([ROWS, ROWS[0] - ROWS[1]]))
+
+
+def test_uncorrelated_codes_tell_rows_from_their_difference(rng):
+    Y = rng.standard_normal((200, 3)) @ ROWS
+    for start in ([0, 2, 3], [1, 2, 3], [0, 1, 2]):
+        chosen = least_correlated_basis(vectors(), np.array(start), row_space(Y), 200)
+        assert sorted(chosen) == [0, 1, 2]
+
+
+def test_the_lighter_basis_wins_where_there_are_no_rows_to_tell(rng):
+    space = row_space(rng.standard_normal((6, 3)) @ ROWS)
+    heavy, light = ROWS[0] + ROWS[2], ROWS[2]
+    pool = sp.csr_array(np.vstack([ROWS[:2], heavy, light]))
+    chosen = least_correlated_basis(pool, np.array([0, 1, 2]), space, 0)
+    assert sorted(chosen) == [0, 1, 3]
+
+
+def test_a_basis_without_rivals_stays(rng):
+    space = row_space(rng.standard_normal((20, 3)) @ ROWS)
+    chosen = least_correlated_basis(sp.csr_array(ROWS), np.arange(3), space, 20)
+    np.testing.assert_array_equal(chosen, np.arange(3))
+
+
+def test_what_is_left_stays_a_basis(rng):
+    F = np.zeros((15, 40))
+    for row in F:
+        row[rng.choice(40, 3, replace=False)] = rng.choice([-1.0, 1], 3)
+    pool = np.vstack([F, F[:-1] + F[1:], F[:-1] - F[1:]])
+    space = row_space(rng.standard_normal((60, 15)) @ F)
+    start = np.r_[np.arange(14), 15 + 13]
+    chosen = least_correlated_basis(sp.csr_array(pool), start, space, 60)
+    assert np.linalg.matrix_rank(pool[chosen]) == 15
+    assert len(np.intersect1d(chosen, np.arange(15))) == 15
