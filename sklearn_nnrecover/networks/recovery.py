@@ -114,15 +114,24 @@ def recover(
     constant = samples.Z.shape[1] == int(samples.intercept) or is_constant(samples)
     if constant or (activation.negative_slope is not None and is_linear(samples)):
         return _linear_recovery(samples, n_hidden, activation)
+    result: Recovery | Declined
     if solver == "auto":
-        return (yield from _automatic(samples, n_hidden, noise, options, rng))
-    result = yield from SOLVERS[solver](samples, n_hidden, options, rng)
-    if isinstance(result, Recovery):
-        return result
-    # The solver asked for is not for these data: hold the best network all the same.
-    fallback = yield from SOLVERS[NOISY_SOLVER](samples, n_hidden, options, rng)
-    assert isinstance(fallback, Recovery)
-    return fallback._replace(note=f'solver="{solver}" declined these data ({result.reason}).')
+        result = yield from _automatic(samples, n_hidden, noise, options, rng)
+    else:
+        result = yield from SOLVERS[solver](samples, n_hidden, options, rng)
+    if isinstance(result, Declined):
+        # The solver asked for is not for these data: hold the best network all the same.
+        fallback = yield from SOLVERS[NOISY_SOLVER](samples, n_hidden, options, rng)
+        assert isinstance(fallback, Recovery)
+        return fallback._replace(note=f'solver="{solver}" declined these data ({result.reason}).')
+    width = result.network.n_hidden
+    if n_hidden is not None and width < n_hidden:
+        spare = n_hidden - width
+        result = result._replace(
+            note=f"{spare} of the n_hidden={n_hidden} units asked for would be superfluous. "
+            f"{result.note}".strip()
+        )
+    return result
 
 
 def _automatic(

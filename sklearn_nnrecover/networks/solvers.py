@@ -184,20 +184,15 @@ def solve_varpro(
 ) -> Steps[Recovery | Declined]:
     """Any data: search for the least-squares optimum, at a width chosen by BIC if none is given."""
     known = None
+    chosen = n_hidden is None
     if n_hidden is None:
         path = yield from select_width(
             samples, rng=rng, activation=options.activation, max_work=SEARCH_WORK
         )
         n_hidden, known = path.width, path.best.network.V
-        if options.activation.is_relu:
-            fit = yield from without_superfluous_units(samples, path.best.network)
-            if fit.network.n_hidden < n_hidden:
-                search = yield from search_with_spare_units(
-                    samples, n_hidden, fit, rng=rng, n_init=2 * options.n_init
-                )
-                return Recovery(
-                    search.network, "varpro", search.loss, search.n_agreeing, search=search
-                )
+        narrower = yield from search_narrower(samples, path.best, options, rng)
+        if narrower is not None:
+            return _of_search(narrower)
     affordable = int(SEARCH_WORK / step_work(samples, n_hidden))
     search = yield from search_least_squares(
         samples,
@@ -208,7 +203,29 @@ def solve_varpro(
         max_iter=max(options.max_iter, min(options.n_init * options.max_iter, affordable)),
         known=known,
     )
+    if chosen:
+        search = (yield from search_narrower(samples, search, options, rng)) or search
+    return _of_search(search)
+
+
+def _of_search(search: Search) -> Recovery:
     return Recovery(search.network, "varpro", search.loss, search.n_agreeing, search=search)
+
+
+def search_narrower(
+    samples: Samples, search: Search, options: Options, rng: np.random.RandomState
+) -> Steps[Search | None]:
+    """Search without the superfluous units of a network of zero residual; None if it has none."""
+    if not options.activation.is_relu:
+        return None
+    fit = yield from without_superfluous_units(samples, search.network)
+    if fit.network.n_hidden == search.network.n_hidden:
+        return None
+    return (
+        yield from search_with_spare_units(
+            samples, search.network.n_hidden, fit, rng=rng, n_init=2 * options.n_init
+        )
+    )
 
 
 def solve_reduce(

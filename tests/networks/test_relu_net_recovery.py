@@ -75,6 +75,13 @@ def test_few_outputs_are_proven_locally(well_posed, seed, m):
     assert "not excluded" in net.report_.reason
 
 
+def test_units_that_would_be_superfluous_are_left_out_and_counted(well_posed, seed):
+    X, y, truth = well_posed()
+    net = ReLUNetRecovery(n_hidden=6, random_state=seed).fit(X, y)
+    assert net.n_hidden_ == 4 and recovery_error(net, truth) < 1e-10
+    assert "2 of the n_hidden=6 units asked for would be superfluous" in net.report_.reason
+
+
 def test_few_samples_by_pencils(well_posed, seed):
     X, y, truth = well_posed(n=120)
     net = ReLUNetRecovery(solver="pencil", random_state=seed).fit(X, y)
