@@ -29,7 +29,8 @@ from .dictionary_learning import (
     learn_with_halves,
 )
 from .encoders import ENCODERS, CodeRule, encode
-from .judgement import Judgement, judge_dictionary, judge_mixture
+from .judgement import Judgement, judge_dictionary
+from .mixture_judgement import judge_mixture
 from .online_learning import Stream, begin_stream, continue_stream, stream_as_learned
 from .samples import Samples, feature_mean
 from .spectral_initialization import spectral_atoms
@@ -470,6 +471,7 @@ class TiedAutoencoder(
         start: np.ndarray | None,
         rng: np.random.RandomState,
     ) -> Steps[Judgement]:
+        samples = samples.distinct()
         halves = self._halves(samples, options.n_components, rng)
         learned, *again = yield from learn_with_halves(samples, halves, options, rng, start=start)
         atoms = tuple(half.polished.atoms for half in again)

@@ -170,6 +170,16 @@ def padded_to_csr(atoms: np.ndarray, values: np.ndarray, n_components: int) -> s
     )
 
 
+def csr_to_padded(codes: sparse.csr_array) -> tuple[np.ndarray, np.ndarray]:
+    """Supports of canonical CSR as a padded array, and the mask of its entries."""
+    counts = np.diff(codes.indptr)
+    width = max(int(counts.max(initial=1)), 1)
+    active = np.arange(width) < counts[:, None]
+    atoms = np.zeros((codes.shape[0], width), dtype=np.int32)
+    atoms[active] = codes.indices
+    return atoms, active
+
+
 def least_squares_values(
     X: np.ndarray, D: np.ndarray, gram: np.ndarray, atoms: np.ndarray, active: np.ndarray
 ) -> np.ndarray:

@@ -17,6 +17,7 @@ from scipy import sparse, stats
 
 from sklearn_nnrecover.dictionaries.encoders import (
     CodeRule,
+    csr_to_padded,
     encode,
     least_squares_values,
     nonnegative_least_squares,
@@ -110,7 +111,7 @@ def polish(
         for index, here in enumerate(slices):
             X = samples.read(here)
             codes = encode(X, D, rule, gram=gram)
-            padded = _padded(codes)
+            padded = csr_to_padded(codes)
             changed += _changed_rows(supports.get(index), padded)
             supports[index] = padded
             if refit_first:
@@ -221,16 +222,6 @@ def _standstill(sums: _Sums, tol: float) -> float:
     energy, middle = np.diagonal(sums.code_gram), np.median(sums.residual_square)
     typical = np.median(energy[energy > 0]) if np.any(energy > 0) else 1.0
     return max(tol, ENOUGH * float(np.sqrt(middle / typical)))
-
-
-def _padded(codes: sparse.csr_array) -> tuple[np.ndarray, np.ndarray]:
-    """Supports as a padded array and the mask of its entries."""
-    counts = np.diff(codes.indptr)
-    width = max(int(counts.max(initial=1)), 1)
-    active = np.arange(width) < counts[:, None]
-    atoms = np.zeros((codes.shape[0], width), dtype=np.int32)
-    atoms[active] = codes.indices
-    return atoms, active
 
 
 def _changed_rows(old: tuple | None, new: tuple) -> int:

@@ -46,6 +46,21 @@ class Samples:
         """Some of the rows, still unread."""
         return Samples(self.X, self.mean, rows if self.rows is None else self.rows[rows])
 
+    def distinct(self) -> Samples:
+        """The first of each group of equal rows, still unread: a repeated row is no new evidence.
+
+        Rows are compared by a 64-bit hash of their bits. Where all rows are equal, all are kept.
+        """
+        multipliers = np.random.RandomState(0).randint(2**62, size=self.shape[1], dtype=np.uint64)
+        multipliers = 2 * multipliers + np.uint64(1)
+        keys = np.empty(len(self), dtype=np.uint64)
+        for here in self.slices(24 * self.shape[1]):
+            bits = (self.read(here) + 0.0).view(np.uint64)  # + 0.0 turns -0.0 into 0.0
+            bits ^= bits >> np.uint64(32)  # low bits of short numbers are zero
+            keys[here] = np.sum(bits * multipliers, axis=1, dtype=np.uint64)
+        rows = np.sort(np.unique(keys, return_index=True)[1])
+        return self if len(rows) in (1, len(self)) else self.subset(rows)
+
     def slices(self, bytes_per_row: float) -> list[slice]:
         """Slices of rows whose temporary arrays fit a block."""
         return list(row_blocks(len(self), bytes_per_row, BLOCK_MEBIBYTES))

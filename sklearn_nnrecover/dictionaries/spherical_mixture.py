@@ -66,6 +66,33 @@ def one_hot(labels: np.ndarray, n_components: int, dtype: Any = np.float64) -> s
     )
 
 
+def responsibilities(
+    X: np.ndarray, means: np.ndarray, variance: float, log_share: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """Posterior probability of every component, and squared distance to its mean, for every row.
+
+    Parameters
+    ----------
+    X, means : ndarrays of shapes (n_samples, n_features), (n_components, n_features)
+        Samples and means.
+    variance : float
+        Common variance of one entry, positive.
+    log_share : ndarray of shape (n_components,)
+        Logarithms of the components' prior probabilities.
+    """
+    distance = (
+        np.einsum("ij,ij->i", means, means)
+        - 2 * (X @ means.T)
+        + np.einsum("ij,ij->i", X, X)[:, None]
+    )
+    np.maximum(distance, 0, out=distance)
+    logits = log_share - distance / (2 * variance)
+    logits -= logits.max(axis=1, keepdims=True)
+    weights = np.exp(logits, out=logits)
+    weights /= weights.sum(axis=1, keepdims=True)
+    return weights, distance
+
+
 def find_means(
     X: np.ndarray, n_components: int, rng: np.random.RandomState, *, max_iter: int = 60
 ) -> Steps[tuple[np.ndarray, float]]:
@@ -223,31 +250,25 @@ def _maximise_likelihood(
     square = np.empty(n_samples)
     for _ in range(max_passes):
         counts = np.zeros(n_components)
-        sums, scatter = np.zeros_like(means), 0.0
+        drift, scatter = np.zeros_like(means), 0.0
         for here in slices:
             X = samples.read(here)
             labels, square[here] = nearest_mean(X, means)
+            weights = nearest = one_hot(labels, n_components)
             if variance == 0:
-                weights = one_hot(labels, n_components)
                 scatter += float(square[here].sum())
-                counts += np.bincount(labels, minlength=n_components)
             else:
-                distance = (
-                    np.einsum("ij,ij->i", means, means)
-                    - 2 * (X @ means.T)
-                    + np.einsum("ij,ij->i", X, X)[:, None]
-                )
-                np.maximum(distance, 0, out=distance)
-                logits = log_share - distance / (2 * variance)
-                logits -= logits.max(axis=1, keepdims=True)
-                weights = np.exp(logits, out=logits)
-                weights /= weights.sum(axis=1, keepdims=True)
+                weights, distance = responsibilities(X, means, variance, log_share)
                 scatter += float(np.einsum("ij,ij->", weights, distance))
-                counts += weights.sum(axis=0)
-            sums += weights.T @ X
+            # Sums of w (x - mean), from differences to the nearest mean: sums of samples round.
+            confused = (nearest.T @ weights).T
+            confused = confused.toarray() if sparse.issparse(confused) else confused
+            members = confused.sum(axis=1)
+            counts += members
+            drift += weights.T @ (X - means[labels]) + (confused - np.diag(members)) @ means
         filled = counts > 0
         moved = means.copy()
-        moved[filled] = sums[filled] / counts[filled, None]
+        moved[filled] += drift[filled] / counts[filled, None]
         gap = float(np.max(np.linalg.norm(moved - means, axis=1)))
         freedom = max(n_samples - np.count_nonzero(filled), 1) * n_features
         variance = scatter / freedom

@@ -7,6 +7,8 @@ from scipy import sparse, stats
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
+from sklearn_nnrecover.dictionaries.encoders import csr_to_padded
+
 LANCZOS_STEPS = 80
 ISOLATION_MEBIBYTES = 64  # for the spans of the samples that are looked at
 MAX_ISOLATION_UNKNOWNS = 2_000_000  # atoms times features; beyond, isolation is not attempted
@@ -124,10 +126,7 @@ def isolation(codes: sparse.csr_array, D: np.ndarray, rng: np.random.RandomState
     size = n_components * n_features
     if not np.all(energy > 0) or n_features < 2 or size > MAX_ISOLATION_UNKNOWNS:
         return 0.0
-    counts = np.diff(codes.indptr)
-    active = np.arange(widest) < counts[:, None]
-    atoms = np.zeros((codes.shape[0], widest), dtype=np.int32)
-    atoms[active] = codes.indices
+    atoms, active = csr_to_padded(codes)
     basis = np.linalg.qr((D[atoms] * active[:, :, None]).transpose(0, 2, 1))[0]
     basis = basis * active[:, None, :]
     scaled = codes.multiply(1 / np.sqrt(energy)).tocsr()
