@@ -42,6 +42,12 @@ PATIENCE = 30
 ENOUGH_HITS = 3
 """The search ends when every vector of the basis was found so often, independently."""
 
+EMPTY_LEVERAGE = 1e-16
+"""Squared entries of a column of an orthonormal basis that are rounding."""
+
+SMALLEST_LEVERAGE = 1e-3
+"""Columns of lower leverage are preferred as pivots no more than those of this one."""
+
 MIN_CODIMENSION = 4
 """Columns beyond the rank without which no vector can be called sparse on evidence."""
 
@@ -101,7 +107,10 @@ def sparsest_basis(
     """
     basis, rank = space.basis, space.rank
     n_columns = basis.shape[1]
-    leverage = np.maximum(np.sum(basis**2, axis=0), 1e-6)
+    leverage = np.sum(basis**2, axis=0)
+    # A column of zeros holds rounding errors, which no weight may turn into a pivot.
+    leverage[leverage < EMPTY_LEVERAGE] = 1.0
+    leverage = np.maximum(leverage, SMALLEST_LEVERAGE)
     pool = SparseVectors(sp.csr_array((0, n_columns)), np.zeros(0, dtype=int))
     chosen = np.zeros(0, dtype=int)
     heaviest, missing, next_check, depth = max_weight, rank, 1, 2

@@ -177,7 +177,10 @@ def list_light_vectors(space: RowSpace, *, max_weight: int, rng: np.random.Rando
     with_pairs = True
     complete, n_sets = 0, 0
     for n_sets in range(1, MAX_SETS + 1):
-        preference = np.exp(-4.0 * (coverage - coverage.min()) + 0.3 * rng.normal(size=n_columns))
+        excess = coverage - coverage[in_use].min()
+        preference = np.exp(-4.0 * excess + 0.3 * rng.normal(size=n_columns))
+        # Rounding errors in a column of zeros must not become a pivot.
+        preference[~in_use] = preference.min()
         systematic = systematic_basis(space.basis, preference)
         coverage[systematic.pivots] += 1
         rank = space.rank
