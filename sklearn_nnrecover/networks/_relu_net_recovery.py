@@ -39,18 +39,21 @@ class ReLUNetRecovery(RecoveredNetMixin, WeightedSamplesMixin, IterationMixin, B
     n_hidden : int or "auto", default="auto"
         Number of hidden units. ``"auto"`` reads it from the data: ranks and null spaces where they
         are noiseless, an information criterion where they are not.
-    solver : {"auto", "lifted", "pencil", "varpro", "reduce"}, default="auto"
+    solver : {"auto", "lifted", "pencil", "varpro", "reduce", "moments", "ica"}, default="auto"
         ``"lifted"``: null space of a linear system in products of outputs and inputs; needs at
         least as many outputs as units; proves what it finds. ``"pencil"``: eigenproblems on
         activation patterns, from the fewest samples; as many outputs as units. ``"reduce"``:
         over-parameterise, then reduce; noiseless data with fewer outputs than units.
         ``"varpro"``: search for the least-squares optimum by variable projection; any data.
-        ``"auto"`` tries them in this order of proof and keeps the best by training loss.
+        ``"moments"``: Hermite moments of Gaussian inputs, no more units than inputs. ``"ica"``:
+        independent components, for units that are orthogonal on Gaussian inputs; as many outputs
+        as units. ``"auto"`` tries the first four in the order of their proofs and keeps the best by
+        training loss.
     activation : {"relu", "relu2", "relu3", "sqrt", "expm1", "leaky_relu"} or pair of callables, \
             default="relu"
         Activation of the hidden layer: ``"relu2"`` and ``"relu3"`` are its powers, ``"sqrt"`` its
         square root, ``"expm1"`` is exp(t) - 1 for t > 0. A pair holds the elementwise functions
-        (value, derivative) of your own. All but the ReLU are recovered by ``solver="varpro"``.
+        (value, derivative) of your own. All but the ReLU are left to ``"varpro"`` by ``"auto"``.
     negative_slope : float, default=0.01
         Slope of ``"leaky_relu"`` on negative arguments, at least 0 and below 1.
     fit_intercept : bool, default=True

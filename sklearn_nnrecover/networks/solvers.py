@@ -13,12 +13,20 @@ from typing import NamedTuple
 import numpy as np
 
 from sklearn_nnrecover.linalg.steps import Step, Steps
+from sklearn_nnrecover.networks.estimated_starts import (
+    Start,
+    search_from_estimates,
+    width_of_estimates,
+)
+from sklearn_nnrecover.networks.hermite_moments import hermite_start
+from sklearn_nnrecover.networks.independent_components import component_start
 from sklearn_nnrecover.networks.least_squares_search import Search, search_least_squares
 from sklearn_nnrecover.networks.lifted_system import (
     Lifted,
     lifted_recovery,
     with_nested_units,
 )
+from sklearn_nnrecover.networks.output_rank import output_rank
 from sklearn_nnrecover.networks.overparametrized import (
     Reduction,
     max_hidden,
@@ -249,8 +257,64 @@ def solve_reduce(
     )
 
 
+def solve_by_estimates(
+    name: str,
+    start: Start,
+    largest: int,
+    samples: Samples,
+    n_hidden: int | None,
+    options: Options,
+    rng: np.random.RandomState,
+) -> Steps[Recovery | Declined]:
+    """Refine a method's estimates; decline if they lead nowhere in common."""
+    if n_hidden is not None and n_hidden > largest:
+        return Declined(f"it finds at most {largest} units in these data")
+    width = n_hidden or width_of_estimates(
+        samples, start, largest, rng=rng, activation=options.activation
+    )
+    search = yield from search_from_estimates(
+        samples,
+        width,
+        start,
+        rng=rng,
+        activation=options.activation,
+        n_init=options.n_init,
+        max_iter=options.n_init * options.max_iter,
+    )
+    if search.n_agreeing < 2:
+        return Declined("its estimates lead to different networks")
+    return Recovery(search.network, name, search.loss, search.n_agreeing, search=search)
+
+
+def solve_moments(
+    samples: Samples, n_hidden: int | None, options: Options, rng: np.random.RandomState
+) -> Steps[Recovery | Declined]:
+    """Gaussian inputs, no more units than inputs: Hermite moments and joint diagonalisation."""
+    n_inputs = samples.Z.shape[1] - int(samples.intercept)
+    return (
+        yield from solve_by_estimates(
+            "moments", hermite_start, n_inputs, samples, n_hidden, options, rng
+        )
+    )
+
+
+def solve_ica(
+    samples: Samples, n_hidden: int | None, options: Options, rng: np.random.RandomState
+) -> Steps[Recovery | Declined]:
+    """Gaussian inputs, orthogonal units, as many outputs: independent components."""
+    n_inputs = samples.Z.shape[1] - int(samples.intercept)
+    largest = min(n_inputs, output_rank(samples).rank)
+    return (
+        yield from solve_by_estimates(
+            "ica", component_start, largest, samples, n_hidden, options, rng
+        )
+    )
+
+
 SOLVERS: dict[str, Solver] = {
+    "ica": solve_ica,
     "lifted": solve_lifted,
+    "moments": solve_moments,
     "pencil": solve_pencil,
     "reduce": solve_reduce,
     "varpro": solve_varpro,
