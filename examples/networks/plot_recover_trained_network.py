@@ -259,18 +259,15 @@ fresh = run(TASKS, n_fresh=N_FRESH)
 
 def summary(title, rows):
     """Print one line a task."""
+    kinds = ("exact", "partial", "approximate", "not_recovered")
     print(f"\n{title}")
-    print("data set       units  exact  partial  not   worst error of exact  median seconds")
+    print(f"data set       units  {'  '.join(kinds)}  worst error of exact  median seconds")
     for name, _, n_hidden in TASKS:
         of_task = [row for row in rows if (row.name, row.n_hidden) == (name, n_hidden)]
-        count = {
-            status: sum(row.status == status for row in of_task) for status in ("exact", "partial")
-        }
+        counts = [f"{sum(row.status == kind for row in of_task):{len(kind)}}" for kind in kinds]
         exact = [row.error for row in of_task if row.status == "exact"]
         print(
-            f"{name:13}  {n_hidden:5}  {count['exact']:5}  {count['partial']:7}"
-            f"  {len(of_task) - sum(count.values()):3}"
-            f"   {max(exact, default=np.nan):20.1e}"
+            f"{name:13}  {n_hidden:5}  {'  '.join(counts)}  {max(exact, default=np.nan):20.1e}"
             f"  {np.median([row.seconds for row in of_task]):14.2f}"
         )
 
