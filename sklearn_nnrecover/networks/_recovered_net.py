@@ -39,13 +39,16 @@ class RecoveredNetMixin(TwoLayerNetMixin):
         recovery = _in_fitted_order(outcome.recovery, design)
         network = recovery.network
         exact = is_zero_residual(recovery.loss, samples)
-        errors = standard_errors(samples, design, network, exact=exact)
+        errors = standard_errors(samples, design, network, exact=exact, sandwich=outcome.robust)
         if recovery.solver == "linear":
             verdict = linear_verdict(recovery, samples)
         elif outcome.errors is not None:
             verdict = masked_verdict(recovery, samples, design, outcome.errors)
         elif exact or self.noise == "none" or recovery.search is None:
             verdict = noiseless_verdict(recovery, samples, design)
+            if outcome.robust and verdict.status == "exact":
+                # Robust estimates prove nothing, even where no noise was met.
+                verdict = verdict._replace(status="approximate", proof=None)
         else:
             rivals = units_moved_by_rivals(network, errors, recovery.search.rivals, design)
             test = lack_of_fit(network, samples, rng)

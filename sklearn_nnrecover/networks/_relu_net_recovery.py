@@ -58,10 +58,12 @@ class ReLUNetRecovery(RecoveredNetMixin, WeightedSamplesMixin, IterationMixin, B
         Slope of ``"leaky_relu"`` on negative arguments, at least 0 and below 1.
     fit_intercept : bool, default=True
         Whether the network has hidden biases and output intercepts.
-    noise : {"auto", "none", "gaussian", "sparse"}, default="auto"
+    noise : {"auto", "none", "gaussian", "sparse", "arbitrary"}, default="auto"
         What is assumed of the outputs. ``"auto"`` looks for a network of zero residual first.
         ``"sparse"``: exact, but for a minority of entries that are wrong by any amount; they are
-        found (``outlier_mask_``) and the status is judged on the others.
+        found (``outlier_mask_``) and the status is judged on the others. ``"arbitrary"``: noise of
+        any distribution that does not depend on the inputs, heavy tails and skew included; the
+        status is ``"approximate"`` at best, and output intercepts include the noise's location.
     n_init : int, default=6
         Independent runs of the search for the least-squares optimum; it ends when two agree.
     max_iter : int, default=2000

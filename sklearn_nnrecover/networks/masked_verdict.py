@@ -1,8 +1,9 @@
 """The verdict on a network that reproduces all outputs but those taken for gross errors.
 
-It is the noiseless verdict on the unmasked entries, and three conditions more: errors are a
-minority; every output keeps entries to spare beside its own weights; and what the solver saw is
-determined by the unmasked entries, else a proof about it would not be one about them.
+It is the noiseless verdict on the unmasked entries, and four conditions more: errors are a
+minority; they do not depend on the inputs, as those would that cover up for a missing unit; every
+output keeps entries to spare beside its own weights; and what the solver saw is determined by the
+unmasked entries, else a proof about it would not be one about them.
 """
 
 from __future__ import annotations
@@ -10,6 +11,7 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
+from scipy.stats import f as f_distribution
 
 from sklearn_nnrecover.networks.design import Design
 from sklearn_nnrecover.networks.solvers import Recovery
@@ -19,6 +21,44 @@ from sklearn_nnrecover.networks.verdict import MIN_REDUNDANCY, Verdict, noiseles
 
 # Share of the outputs that may be taken for gross errors: the others must be the majority.
 LARGEST_ERROR_SHARE = 0.5
+# Level of the test that the errors of a row do not depend on its inputs.
+DEPENDENCE_LEVEL = 1e-6
+
+
+def error_dependence(outliers: np.ndarray, samples: Samples, V: np.ndarray) -> float:
+    """Test whether the number of errors in a row depends on its inputs.
+
+    A network that lacks a unit reproduces the samples on which that unit is inactive, and nothing
+    tells the others from errors but where they are.
+
+    Parameters
+    ----------
+    outliers : ndarray of bool, shape (n, m)
+        Entries taken for errors.
+    samples : Samples
+        Samples in design coordinates.
+    V : ndarray of shape (p, k)
+        Hidden units.
+
+    Returns
+    -------
+    float
+        p-value of the regression of the counts on the design and the sides of all kinks; 1 where
+        there are too few rows to tell.
+    """
+    counts = outliers.sum(axis=1).astype(float)
+    features = np.column_stack([np.ones(len(counts)), samples.Z, samples.Z @ V > 0])
+    basis, singular, _ = np.linalg.svd(features, full_matrices=False)
+    basis = basis[:, singular > 1e-8 * singular[0]]
+    spare = len(counts) - basis.shape[1]
+    deviations = counts - counts.mean()
+    total = float(deviations @ deviations)
+    explained = float(np.sum((basis.T @ deviations) ** 2))
+    if spare <= 0 or basis.shape[1] < 2 or total == 0:
+        return 1.0
+    degrees = basis.shape[1] - 1
+    left = max(total - explained, np.finfo(float).tiny)
+    return float(f_distribution.sf(explained / degrees / (left / spare), degrees, spare))
 
 
 def masked_verdict(
@@ -46,6 +86,7 @@ def masked_verdict(
     verdict = noiseless_verdict(recovery, samples, design, ~errors.outliers)
     share = float(np.mean(errors.outliers))
     spare = np.sum(~errors.outliers, axis=0) - recovery.network.n_hidden - samples.intercept
+    p_value = error_dependence(errors.outliers, samples, recovery.network.V)
     conditions: list[tuple[str, Any, Any, bool, str]] = [
         (
             "outputs taken for gross errors",
@@ -53,6 +94,13 @@ def masked_verdict(
             LARGEST_ERROR_SHARE,
             share < LARGEST_ERROR_SHARE,
             "the network reproduces a clear majority of the outputs",
+        ),
+        (
+            "errors depend on the inputs (p-value)",
+            p_value,
+            DEPENDENCE_LEVEL,
+            p_value >= DEPENDENCE_LEVEL,
+            "errors are not where a missing unit would be active",
         ),
         (
             "unmasked entries to spare",
@@ -73,14 +121,14 @@ def masked_verdict(
     if verdict.status == "not_recovered":
         return verdict
     told = f"{np.count_nonzero(errors.outliers)} outputs ({share:.1%}) are taken for gross errors."
-    if all(condition[3] for condition in conditions[:2]):
+    if all(condition[3] for condition in conditions[:3]):
         return verdict._replace(reason=f"{verdict.reason} {told}")
-    few = [str(j) for j in np.flatnonzero(spare < MIN_REDUNDANCY)[:4]]
-    if share >= LARGEST_ERROR_SHARE:
-        why = f"{told} Errors must be a minority."
-        units = [
-            {**unit, "identified": False, "problem": "errors abound"} for unit in verdict.units
-        ]
-        return verdict._replace(status="not_recovered", proof=None, reason=why, units=units)
-    why = f"{told} Too few entries are left of output(s) {', '.join(few)} to fix their weights."
-    return verdict._replace(status="partial", proof=None, reason=why)
+    if conditions[0][3] and conditions[1][3]:
+        few = [str(j) for j in np.flatnonzero(spare < MIN_REDUNDANCY)[:4]]
+        left = f"Too few entries are left of output(s) {', '.join(few)} to fix their weights."
+        return verdict._replace(status="partial", proof=None, reason=f"{told} {left}")
+    why = "Errors must be a minority."
+    if conditions[0][3]:
+        why = "They depend on the inputs, as if they covered up for a missing unit."
+    units = [{**unit, "identified": False, "problem": "errors abound"} for unit in verdict.units]
+    return verdict._replace(status="not_recovered", proof=None, reason=f"{told} {why}", units=units)

@@ -13,6 +13,7 @@ from collections.abc import Callable
 import numpy as np
 
 from sklearn_nnrecover.linalg.steps import Steps
+from sklearn_nnrecover.networks.arbitrary_noise import recover_under_arbitrary_noise
 from sklearn_nnrecover.networks.design import orthonormal_design
 from sklearn_nnrecover.networks.recovery import recover
 from sklearn_nnrecover.networks.sparse_errors import recover_despite_sparse_errors
@@ -44,4 +45,5 @@ NOISE_MODELS: dict[str, NoiseModel] = {
     "none": recover_given_outputs,
     "gaussian": recover_given_outputs,
     "sparse": recover_despite_sparse_errors,
+    "arbitrary": recover_under_arbitrary_noise,
 }

@@ -67,9 +67,13 @@ class Outcome(NamedTuple):
         Map to the user's coordinates.
     errors : GrossErrors or None
         Gross errors, where the noise model looks for them.
+    robust : bool
+        Whether the samples have the working outputs of a robust estimate, whose error bars come
+        from a sandwich and which is never a proof.
     """
 
     recovery: Recovery
     samples: Samples
     design: Design
     errors: GrossErrors | None = None
+    robust: bool = False
