@@ -302,29 +302,42 @@ def count_agreeing(descent: Descent, ends: list[Projection], best: Projection) -
     there different networks may have the same loss.
     """
     if is_exact(best, descent.problem.samples):
-        return sum(same_units(end.V, best.V) for end in ends)
+        mirrored = descent.problem.activation.mirrored
+        return sum(same_units(end.V, best.V, mirrored) for end in ends)
     return sum(descent.evidence(end.loss, best.loss) < AGREEMENT for end in ends)
 
 
-def same_units(V: np.ndarray, other: np.ndarray) -> bool:
-    """Whether two networks have the same hidden units, in any order."""
+def same_units(V: np.ndarray, other: np.ndarray, mirrored: bool = False) -> bool:
+    """Whether two networks have the same hidden units, in any order (and sign, if mirrored)."""
+    if mirrored:
+        V = V * facing(V, other)
     squared = np.sum(V**2, axis=0)[:, None] + np.sum(other**2, axis=0) - 2 * V.T @ other
     near = squared <= SAME_UNIT**2 * np.sum(V**2, axis=0)[:, None]
     return bool(near.any(axis=0).all() and near.any(axis=1).all())
+
+
+def facing(V: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Signs that turn each unit towards the nearest one of another network, shape (k,)."""
+    products = (other / np.maximum(np.linalg.norm(other, axis=0), 1e-300)).T @ V
+    nearest = products[np.argmax(np.abs(products), axis=0), np.arange(V.shape[1])]
+    return np.where(nearest < 0, -1.0, 1.0)
 
 
 def rival_minima(descent: Descent, best: Projection, limit: int = 50) -> list[Rival]:
     """Visited minima within the window of the best, without near-copies, best first."""
     kept: list[Projection] = [best]
     rivals: list[Rival] = []
-    exact = is_exact(best, descent.problem.samples)
+    problem = descent.problem
+    exact = is_exact(best, problem.samples)
     for at in sorted(descent.minima, key=lambda at: at.loss):
         evidence = 0.0 if exact else descent.evidence(at.loss, best.loss)
-        far = not is_exact(at, descent.problem.samples) if exact else evidence > descent.window
+        far = not is_exact(at, problem.samples) if exact else evidence > descent.window
         if far or len(rivals) == limit:
             break
+        if problem.activation.mirrored:
+            at = problem.project(at.V * facing(at.V, best.V))
         if not any(same_units(at.V, other.V) for other in kept):
             kept.append(at)
-            network = descent.problem.fit(at, True, 0).network
+            network = problem.fit(at, True, 0).network
             rivals.append(Rival(network, max(evidence, 0.0)))
     return rivals

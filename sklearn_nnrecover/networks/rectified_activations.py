@@ -55,6 +55,9 @@ class Activation:
         Slope on negative arguments of a piecewise linear activation, None for any other.
     rectified : bool
         Whether it vanishes on negative arguments.
+    mirrored : bool
+        Whether f(-t) is f(t) or -f(t), up to a constant: a unit and its mirror image are then the
+        same unit.
     """
 
     name: str
@@ -63,6 +66,7 @@ class Activation:
     degree: float | None = None
     negative_slope: float | None = None
     rectified: bool = True
+    mirrored: bool = False
 
     @property
     def is_relu(self) -> bool:
@@ -230,6 +234,7 @@ def _activation_of_pair(pair: Any) -> Activation:
         derivative=derivative,
         degree=_homogeneity(value),
         rectified=not np.any(value(-np.abs(PROBES))),
+        mirrored=_is_mirrored(value),
     )
 
 
@@ -259,6 +264,13 @@ def _checked(function: Function, T: Array, role: str) -> Array:
             "at a kink return 0, or the slope of one side."
         )
     return result
+
+
+def _is_mirrored(value: Function) -> bool:
+    """Whether the activation is even or odd, up to a constant."""
+    left, right = value(-PROBES), value(PROBES)
+    size = np.abs(right).max()
+    return any(np.ptp(left + sign * right) <= HOMOGENEITY_TOLERANCE * size for sign in (-1, 1))
 
 
 def _homogeneity(value: Function) -> float | None:

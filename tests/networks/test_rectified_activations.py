@@ -8,6 +8,7 @@ import pytest
 from sklearn.base import clone
 
 from sklearn_nnrecover import ReLUNetRecovery
+from sklearn_nnrecover.datasets import make_relu_network
 from sklearn_nnrecover.exceptions import RecoveryWarning
 from sklearn_nnrecover.metrics import recovery_error
 from sklearn_nnrecover.networks.design import orthonormal_design
@@ -189,6 +190,25 @@ def test_a_pair_of_ones_own_survives_cloning_and_pickling(well_seen_network, see
     np.testing.assert_array_equal(again.predict(X), net.predict(X))
     with pytest.raises(ValueError, match="no activation 'power'"):
         net.to_mlp()
+
+
+@pytest.mark.parametrize("noise", [0.0, 0.05])
+def test_units_of_an_odd_function_equal_their_mirror_images(seed, noise):
+    own = (np.tanh, tanh_derivative)
+    assert activation_of(own).mirrored and not activation_of((power, power_derivative)).mirrored
+    X, y, truth = make_relu_network(
+        600, 3, n_hidden=2, n_outputs=3, activation=own, noise=noise, random_state=seed
+    )
+    net = quiet_fit(ReLUNetRecovery(2, activation=own, random_state=seed), X, y)
+    (W, A), (b, c) = net.coefs_, net.intercepts_
+    signs = np.sign(np.sum(W * truth.coefs_[0][:, np.argmax(np.abs(truth.coefs_[0].T @ W), 0)], 0))
+    turned = ([W * signs, signs[:, None] * A], [b * signs, c])
+    if noise:
+        assert net.report_.status in ("approximate", "partial", "not_recovered")
+        assert recovery_error(turned, truth, degree=None) < 1
+    else:
+        assert net.report_.status == "exact"
+        assert recovery_error(turned, truth, degree=None) < 1e-8
 
 
 def test_a_leaky_network_as_an_mlp(well_seen_network, seed):
