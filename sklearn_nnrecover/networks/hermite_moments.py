@@ -48,6 +48,8 @@ NEGLIGIBLE = 0.02
 OFFSETS = np.array([-1.6, -1.2, -0.8, -0.4, 0.0, 0.4, 0.8, 1.2, 1.6])
 LENGTHS = np.array([0.5, 1.0, 2.0])
 SWEEPS = 10
+# Standard deviations of the fourth moment of Gaussian inputs.
+GAUSSIAN_WINDOW = 3.0
 
 
 def hermite_coefficients(
@@ -87,6 +89,14 @@ def moment_order(activation: Activation, n_outputs: int, n_hidden: int) -> int:
         normalised[0] = 0.0
     normalised = [value if value > NEGLIGIBLE else 0.0 for value in normalised]
     return 2 + int(np.argmax(normalised))
+
+
+def looks_gaussian(samples: Samples) -> bool:
+    """Whether the inputs' fourth moment E|x|^4 is that of Gaussian ones (Mardia's kurtosis)."""
+    X, share = _directions(samples), samples.weight / samples.weight.sum()
+    d = X.shape[1]
+    excess = float(share @ np.sum(X**2, axis=1) ** 2) - d * (d + 2)
+    return abs(excess) <= GAUSSIAN_WINDOW * sqrt(8 * d * (d + 2) / len(X))
 
 
 def _directions(samples: Samples) -> np.ndarray:

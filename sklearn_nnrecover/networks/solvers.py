@@ -18,7 +18,7 @@ from sklearn_nnrecover.networks.estimated_starts import (
     search_from_estimates,
     width_of_estimates,
 )
-from sklearn_nnrecover.networks.hermite_moments import hermite_start
+from sklearn_nnrecover.networks.hermite_moments import hermite_start, looks_gaussian
 from sklearn_nnrecover.networks.independent_components import component_start
 from sklearn_nnrecover.networks.least_squares_search import Search, search_least_squares
 from sklearn_nnrecover.networks.lifted_system import (
@@ -51,6 +51,8 @@ SEARCH_WORK = 3e10
 MOST_WORK = 3e11
 # What calling an iteration costs, however small its matrices are.
 CALL_WORK = 2e6
+# Equations per free parameter from which moments of Gaussian inputs begin a search.
+MOMENT_EQUATIONS = 20
 # Iterations at the largest width that a reduction may spend: small samples need many starts.
 REDUCTION_ITERATIONS = 2400
 
@@ -201,6 +203,9 @@ def solve_varpro(
         narrower = yield from search_narrower(samples, path.best, options, rng)
         if narrower is not None:
             return _of_search(narrower)
+    elif moments_are_cheap(samples, n_hidden, options.activation):
+        # A first run at the price of some matrix products; it still takes another one to agree.
+        known = hermite_start(samples, n_hidden, options.activation, rng)
     affordable = int(SEARCH_WORK / step_work(samples, n_hidden))
     search = yield from search_least_squares(
         samples,
@@ -214,6 +219,18 @@ def solve_varpro(
     if chosen:
         search = (yield from search_narrower(samples, search, options, rng)) or search
     return _of_search(search)
+
+
+def moments_are_cheap(samples: Samples, n_hidden: int, activation: Activation) -> bool:
+    """Whether second-order moments estimate the units well enough to begin with."""
+    n_inputs = samples.Z.shape[1] - int(samples.intercept)
+    equations = MOMENT_EQUATIONS * samples.n_parameters(n_hidden, activation)
+    return (
+        n_hidden <= n_inputs
+        and samples.Y.size >= equations
+        and (samples.Y.shape[1] > 1 or n_hidden == 1)
+        and looks_gaussian(samples)
+    )
 
 
 def _of_search(search: Search) -> Recovery:

@@ -15,6 +15,7 @@ from sklearn_nnrecover.networks.estimated_starts import random_half, search_from
 from sklearn_nnrecover.networks.hermite_moments import (
     hermite_coefficients,
     hermite_start,
+    looks_gaussian,
     moment_directions,
     moment_order,
     place_units,
@@ -209,3 +210,17 @@ def test_inputs_far_from_gaussian_end_in_a_true_claim_or_none(rng, seed):
         np.testing.assert_allclose(net.predict(X), y, atol=1e-8)
     else:
         assert net.report_.reason
+
+
+def test_gaussian_inputs_are_told_from_others(rng):
+    for draw, expected in (
+        (rng.standard_normal, True),
+        (lambda shape: rng.uniform(-1, 1, shape), False),
+        (lambda shape: rng.exponential(size=shape), False),
+    ):
+        passed = 0
+        for _ in range(5):
+            X = draw((2000, 4))
+            samples, _ = orthonormal_design(X, X[:, :1], np.ones(2000), intercept=True)
+            passed += looks_gaussian(samples)
+        assert (passed >= 3) == expected and (passed > 0) == expected
