@@ -35,6 +35,7 @@ from sklearn_nnrecover.dictionaries.replacement import (
     stuck_atoms,
 )
 from sklearn_nnrecover.dictionaries.support_growth import (
+    ALPHA,
     description_length,
     noise_correlation_square,
     unexplained,
@@ -72,6 +73,8 @@ class Found(NamedTuple):
     n_stuck : int
         Pairs of an idle and an overloaded atom that were left: where they are, other starts find
         more.
+    settled : bool
+        Whether the iteration came to rest within its budget.
     """
 
     atoms: np.ndarray
@@ -79,6 +82,7 @@ class Found(NamedTuple):
     description_length: float
     open_share: float
     n_stuck: int
+    settled: bool = True
 
 
 def starting_atoms(X: np.ndarray, n_components: int, rng: np.random.RandomState) -> np.ndarray:
@@ -145,7 +149,7 @@ def find_atoms(
     sample_square = np.einsum("ij,ij->i", X, X)
     width = min(first_nonzero, rule.n_nonzero)
     strict = max(0.7, chance_coherence(n_components, n_features))
-    loss, quiet, threshold = np.inf, 0, 0.0
+    loss, quiet, threshold, settled = np.inf, 0, 0.0, False
     for iteration in range(max_iter):
         gram = D @ D.T
         simple = iteration < SIMPLE_ROUNDS or rule.encoder != "omp"
@@ -153,12 +157,7 @@ def find_atoms(
             X, D, gram, rule, width, threshold, simple, update
         )
         quantile = noise_correlation_square(n_components, n_features - width)
-        probed = slice(len(following))
-        open_share = float(
-            np.mean(
-                unexplained(following, square[probed], sample_square[probed], quantile, NEGLIGIBLE)
-            )
-        )
+        open_share = _open_share(following, square, sample_square, quantile)
         previous, loss = loss, float(square.mean(dtype=np.float64))
         decrease = (previous - loss) / previous if 0 < previous < np.inf else 1.0
 
@@ -190,16 +189,64 @@ def find_atoms(
         if grow and iteration >= GROW_FROM:
             threshold = float(np.sqrt(quantile * np.median(square)))
         yield Step(loss, decrease, (D, width))
-        if quiet >= 2 and not grown and abs(decrease) < 1e-3:
+        settled = bool(quiet >= 2 and not grown and abs(decrease) < 1e-3)
+        if settled:
             break
+    found = _found(D, width, codes, residual, square, sample_square, open_share)
+    return found._replace(settled=settled)
+
+
+def assess_atoms(X: np.ndarray, D: np.ndarray, rule: CodeRule) -> tuple[Found, float]:
+    """View atoms as :func:`find_atoms` would at its end, with ``rule.n_nonzero`` a sample.
+
+    Returns
+    -------
+    found : Found
+    median_square : float
+        Squared residual of the median sample.
+    """
+    width = rule.n_nonzero
+    simple = rule.encoder != "omp"
+    codes, residual, square, following = _code(
+        X, D, D @ D.T, rule, width, 0.0, simple, "preconditioned"
+    )
+    sample_square = np.einsum("ij,ij->i", X, X)
+    quantile = noise_correlation_square(len(D), X.shape[1] - width)
+    open_share = _open_share(following, square, sample_square, quantile)
+    found = _found(D, width, codes, residual, square, sample_square, open_share)
+    return found, float(np.median(square))
+
+
+def _open_share(
+    following: np.ndarray, square: np.ndarray, sample_square: np.ndarray, quantile: float
+) -> float:
+    """Share of the probed samples whose residual is more than noise."""
+    probed = slice(len(following))
+    return float(
+        np.mean(unexplained(following, square[probed], sample_square[probed], quantile, NEGLIGIBLE))
+    )
+
+
+def _found(
+    D: np.ndarray,
+    width: int,
+    codes: sparse.csr_array,
+    residual: np.ndarray,
+    square: np.ndarray,
+    sample_square: np.ndarray,
+    open_share: float,
+) -> Found:
+    """The few samples that may stay open, and unfinished atoms, cost no description length."""
     n_stuck = min(map(len, stuck_atoms(codes, residual)))
+    total = float(sample_square.sum(dtype=np.float64))
+    typical = len(square) * float(np.quantile(square, 1 - 2 * ALPHA))
     length = description_length(
-        float(square.sum(dtype=np.float64)),
-        float(sample_square.sum(dtype=np.float64)),
+        max(typical, NEGLIGIBLE * total),
+        total,
         codes.nnz,
-        n_samples,
-        n_features,
-        n_components,
+        len(residual),
+        D.shape[1],
+        len(D),
     )
     return Found(D, width, length, open_share, n_stuck)
 

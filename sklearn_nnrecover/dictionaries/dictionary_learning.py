@@ -10,39 +10,52 @@ from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
-from scipy import sparse
 
 from sklearn_nnrecover.dictionaries.alternating_minimization import (
     Found,
+    assess_atoms,
     find_atoms,
     starting_atoms,
 )
-from sklearn_nnrecover.dictionaries.encoders import (
-    THRESHOLDING,
-    CodeRule,
-    balanced_threshold,
-    correlations,
-    encode,
-)
-from sklearn_nnrecover.dictionaries.orthogonal_matching_pursuit import (
-    orthogonal_matching_pursuit,
-)
-from sklearn_nnrecover.dictionaries.polishing import Polished, doubtful_residual, polish
+from sklearn_nnrecover.dictionaries.calibration import LearningOptions, calibrate
+from sklearn_nnrecover.dictionaries.encoders import THRESHOLDING, CodeRule
+from sklearn_nnrecover.dictionaries.polishing import Polished, polish
 from sklearn_nnrecover.dictionaries.samples import Samples
 from sklearn_nnrecover.dictionaries.stability import agreement_threshold, matched_cosines
 from sklearn_nnrecover.dictionaries.support_growth import (
     ALPHA,
     description_length,
-    noise_correlation_square,
 )
 from sklearn_nnrecover.linalg.steps import Steps
 
 EXPLORED_ROWS = 4000  # at least, and
 EXPLORED_PER_ATOM = 16
 EXPLORED_PER_FEATURE = 8
-CALIBRATION_ROWS = 4000
+HALF_EXPLORATIONS = 4  # a half of the data is at most this many explorations large
+MORE_NOISE = 1.5  # residuals of new samples, in units of those of the fit that atoms come from
+SINGLE_ROUNDING = 1e-10  # squared residuals in single precision, relative to the sample's square
 MAX_WIDTHS = 4  # times that the number of active atoms is corrected after polishing
-ROUNDINGS = 100.0  # in units of machine epsilon times the sample: below, nothing counts
+
+
+class Start(NamedTuple):
+    """Where the first start begins.
+
+    Attributes
+    ----------
+    atoms : ndarray of shape (n_components, n_features) or None
+        Unit-norm atoms, or means; None takes samples.
+    n_nonzero : int or None
+        Active atoms a sample of the fit that these atoms come from, if they do.
+    noise_variance : float
+        Of that fit. Atoms that leave no more than this in new samples, too, are not explored again.
+    """
+
+    atoms: np.ndarray | None = None
+    n_nonzero: int | None = None
+    noise_variance: float = 0.0
+
+
+FROM_SAMPLES = Start()
 
 
 class Learned(NamedTuple):
@@ -69,25 +82,22 @@ class Learned(NamedTuple):
     description_length: float = np.inf
 
 
-class LearningOptions(NamedTuple):
-    """What the user decided; the meaning is that of :class:`TiedAutoencoder`'s parameters."""
-
-    n_components: int
-    rule: CodeRule
-    grow: bool
-    given_threshold: bool
-    update: str = "preconditioned"
-    learning_rate: float = 0.5
-    max_coherence: float | None = None
-    n_init: int = 4
-    max_iter: int = 60
-    tol: float = 1e-14
-
-
 def explored_rows(n_samples: int, n_components: int, n_features: int) -> int:
     """Samples that exploring needs: enough users for every atom, bounded by what is there."""
     wanted = max(EXPLORED_ROWS, EXPLORED_PER_ATOM * n_components, EXPLORED_PER_FEATURE * n_features)
     return min(n_samples, wanted)
+
+
+def independent_halves(
+    samples: Samples, n_components: int, rng: np.random.RandomState
+) -> list[Samples]:
+    """Two disjoint random sets of samples, as large as needed; none if there are too few."""
+    if len(samples) < 4:
+        return []
+    most = HALF_EXPLORATIONS * explored_rows(len(samples), n_components, samples.shape[1])
+    size = min(len(samples) // 2, most)
+    rows = rng.permutation(len(samples))
+    return [samples.subset(np.sort(rows[i * size : (i + 1) * size])) for i in range(2)]
 
 
 def learn_dictionary(
@@ -95,7 +105,7 @@ def learn_dictionary(
     options: LearningOptions,
     rng: np.random.RandomState,
     *,
-    start: np.ndarray | None = None,
+    start: Start = FROM_SAMPLES,
     max_passes: int = 10,
 ) -> Steps[Learned]:
     """Explore from up to ``n_init`` starts, polish the best, calibrate its encoder.
@@ -108,8 +118,8 @@ def learn_dictionary(
         What the user decided.
     rng : RandomState
         Draws starts and the samples to explore on.
-    start : ndarray of shape (n_components, n_features) or None
-        Unit-norm atoms of the first start.
+    start : Start
+        Atoms of the first start. Where they explain these data, nothing is explored.
     max_passes : int, default=10
         Budget of :func:`polish`.
 
@@ -122,7 +132,9 @@ def learn_dictionary(
     -------
     Learned
     """
-    found = yield from _explore(samples, options, rng, start)
+    found = _still_explains(samples, options, rng, start)
+    if found is None:
+        found = yield from _explore(samples, options, rng, start.atoms)
     rule = options.rule
     if options.grow:
         rule = replace(rule, n_nonzero=found.n_nonzero)
@@ -167,13 +179,14 @@ def learn_with_halves(
     options: LearningOptions,
     rng: np.random.RandomState,
     *,
-    start: np.ndarray | None = None,
+    start: Start = FROM_SAMPLES,
 ) -> Steps[list[Learned]]:
     """Learn from all samples and, independently, from each half.
 
     Where data are explained but the three disagree in some atoms (not in most: then the data are to
     blame), a start may have failed: each of them then gets another start, up to ``n_init`` in all,
-    and keeps what explains its samples with fewer active atoms or a shorter description.
+    and keeps what explains its samples with fewer active atoms or a shorter description. Halves
+    never begin at ``start``: they must be independent of it.
 
     Returns
     -------
@@ -183,7 +196,7 @@ def learn_with_halves(
     sources = [samples, *halves]
     best = []
     for source in sources:
-        first = start if source is samples else None
+        first = start if source is samples else FROM_SAMPLES
         best.append((yield from learn_dictionary(source, options, rng, start=first)))
     for attempt in range(options.n_init - 1 if halves else 0):
         agreement = _agreement(best)
@@ -223,6 +236,22 @@ def _agreement(learned: list[Learned]) -> float:
     return float(np.mean(np.all(matched, axis=0)))
 
 
+def _still_explains(
+    samples: Samples, options: LearningOptions, rng: np.random.RandomState, start: Start
+) -> Found | None:
+    """View fitted atoms as found if they leave no more in these samples than in their own."""
+    if start.atoms is None or start.n_nonzero is None:
+        return None
+    n_rows = explored_rows(len(samples), *start.atoms.shape)
+    X = samples.read(np.sort(rng.permutation(len(samples))[:n_rows]), np.float32)
+    rule = replace(options.rule, n_nonzero=start.n_nonzero)
+    found, left = assess_atoms(X, start.atoms.astype(np.float32), rule)
+    freedom = max(X.shape[1] - start.n_nonzero, 1)
+    rounding = SINGLE_ROUNDING * float(np.median(np.einsum("ij,ij->i", X, X)))
+    explained = left <= MORE_NOISE * freedom * start.noise_variance + rounding
+    return found if explained and not found.n_stuck else None
+
+
 def _explore(
     samples: Samples,
     options: LearningOptions,
@@ -250,102 +279,17 @@ def _explore(
         )
         if found.description_length < best.description_length:
             best = found
-        # Two atoms a sample also explain data of one atom each, worse: compare.
-        undecided = options.grow and attempt == 0 and found.n_nonzero == 2
-        rule = replace(options.rule, n_nonzero=1) if undecided else options.rule
+        # Two atoms a sample also explain data of one atom each, worse: compare. So do three what
+        # has two, and the iteration finds no rest.
+        undecided = options.grow and (
+            (attempt == 0 and found.n_nonzero == 2) or (not found.settled and found.n_nonzero > 2)
+        )
+        narrower = replace(options.rule, n_nonzero=found.n_nonzero - 1)
+        rule = narrower if undecided else options.rule
         first_nonzero = min(2, rule.n_nonzero)
         if not undecided and best.open_share <= 2 * ALPHA and not best.n_stuck:
             break
     return best
-
-
-def calibrate(
-    samples: Samples,
-    D: np.ndarray,
-    rule: CodeRule,
-    options: LearningOptions,
-    rng: np.random.RandomState,
-    *,
-    negligible: float = 0.01,
-) -> tuple[CodeRule, float]:
-    """Set the constants of an encoder from the residuals that its atoms leave.
-
-    Parameters
-    ----------
-    samples : Samples
-        The data.
-    D : ndarray of shape (n_components, n_features)
-        Unit-norm atoms.
-    rule : CodeRule
-        Its ``n_nonzero`` is kept, unless supports were free to grow and more than 10 % of the
-        samples need more.
-    options : LearningOptions
-        Which constants the user fixed.
-    rng : RandomState
-        Draws the samples to look at.
-    negligible : float, default=.01
-        Correlations below this share of the mean coefficient ask for no further atom.
-
-    Returns
-    -------
-    rule : CodeRule
-        With threshold and ``search_above`` set.
-    noise_variance : float
-        Variance of one entry of the residuals' noise.
-    """
-    n_components, n_features = D.shape
-    rows = np.sort(rng.permutation(len(samples))[:CALIBRATION_ROWS])
-    X = samples.read(rows)
-    width = rule.n_nonzero
-    limit = min(2 * width, options.rule.n_nonzero) if options.grow else width
-    gram = D @ D.T
-    sample_norm = float(np.sqrt(np.median(np.einsum("ij,ij->i", X, X))))
-    rounding = ROUNDINGS * np.finfo(np.float64).eps * sample_norm
-    freedom = max(n_features - width, 1)
-    greedy = CodeRule("omp", width, 0.0, rule.nonnegative)
-    pursuit_square = _residual_square(X, D, encode(X, D, greedy, gram=gram))
-    doubtful = doubtful_residual(pursuit_square, greedy, samples) + rounding**2
-    codes = encode(X, D, replace(greedy, search_above=doubtful), gram=gram)
-    residual = X - codes @ D
-    square = np.einsum("ij,ij->i", residual, residual)
-    noise_variance = float(np.median(square)) / freedom
-    quantile = noise_correlation_square(n_components, n_features - width)
-    stop = max(float(np.sqrt(quantile * freedom * noise_variance)), rounding)
-    sizable = max(stop, negligible * float(np.abs(codes.data).mean()) if codes.nnz else 0.0)
-    following = correlations(residual, D, rule.nonnegative).max(axis=1)
-    if limit > width and np.mean(following > sizable) > 2 * ALPHA:
-        longer = orthogonal_matching_pursuit(
-            X, D, limit, gram=gram, min_correlation=sizable, nonnegative=rule.nonnegative
-        )
-        sizes = np.count_nonzero(longer.values, axis=1)
-        width = max(width, int(np.quantile(sizes, 1 - 2 * ALPHA, method="inverted_cdf")))
-    rule = replace(rule, n_nonzero=width)
-    if rule.encoder == "omp":
-        doubtful = doubtful_residual(square, rule, samples) + rounding**2
-        free = options.grow and not options.given_threshold
-        if free:
-            # Samples with fewer atoms fit some noise by the others: estimate it without those.
-            for _ in range(2):
-                stopped = encode(X, D, replace(greedy, threshold=stop), gram=gram)
-                spare = np.maximum(n_features - np.diff(stopped.indptr), 1)
-                noise_variance = float(np.median(_residual_square(X, D, stopped) / spare))
-                stop = max(float(np.sqrt(quantile * freedom * noise_variance)), rounding)
-        return (
-            replace(rule, threshold=stop if free else rule.threshold, search_above=doubtful),
-            noise_variance,
-        )
-    if rule.encoder in THRESHOLDING and not options.given_threshold:
-        usage: float | np.ndarray = width / n_components
-        if rule.encoder == "jumprelu":
-            codes = encode(X, D, replace(rule, encoder="omp", threshold=0.0))
-            usage = np.bincount(codes.indices, minlength=n_components) / len(X)
-        rule = replace(rule, threshold=balanced_threshold(X, D, usage, rule.nonnegative))
-    return rule, noise_variance
-
-
-def _residual_square(X: np.ndarray, D: np.ndarray, codes: sparse.csr_array) -> np.ndarray:
-    residual = X - codes @ D
-    return np.einsum("ij,ij->i", residual, residual)
 
 
 def in_gauge(learned: Learned) -> Learned:

@@ -13,11 +13,8 @@ from dataclasses import dataclass, field, replace
 import numpy as np
 
 from sklearn_nnrecover.dictionaries.alternating_minimization import find_atoms, starting_atoms
-from sklearn_nnrecover.dictionaries.dictionary_learning import (
-    Learned,
-    LearningOptions,
-    calibrate,
-)
+from sklearn_nnrecover.dictionaries.calibration import LearningOptions, calibrate
+from sklearn_nnrecover.dictionaries.dictionary_learning import Learned
 from sklearn_nnrecover.dictionaries.encoders import CodeRule, encode
 from sklearn_nnrecover.dictionaries.orthogonal_matching_pursuit import (
     orthogonal_matching_pursuit,
@@ -37,6 +34,7 @@ from sklearn_nnrecover.linalg.steps import run_to_end
 RIDGE = 1e-9
 EARLY_BATCHES = 8
 PROBE_ROWS = 500
+FIRST_ITERATIONS = 30  # of exploring on the first batch
 
 
 @dataclass
@@ -67,18 +65,59 @@ class Stream:
     since_change: np.ndarray = field(default_factory=lambda: np.empty(0))
 
 
+def learn_batch(
+    streams: list[Stream],
+    samples: Samples,
+    options: LearningOptions,
+    rng: np.random.RandomState,
+    start: np.ndarray | None = None,
+) -> float:
+    """Give a batch to those of three learners that it concerns, in place.
+
+    The first learner sees every batch, the two others every second one each: their agreement takes
+    the place of that of two halves of the data. Learners begin at their first batch.
+
+    Parameters
+    ----------
+    streams : list of Stream
+        At most three; those that are missing are appended when their turn comes.
+    samples : Samples
+        The batch.
+    options : LearningOptions
+        What the user decided.
+    rng : RandomState
+        Draws starts.
+    start : ndarray of shape (n_components, n_features) or None
+        Unit-norm atoms at which the first learner begins.
+
+    Returns
+    -------
+    float
+        Mean squared residual of the first learner before it saw the batch.
+    """
+    X, rule = samples.read(slice(0, len(samples))), options.rule
+    batch = streams[0].n_batches if streams else 0
+    if batch == 0:
+        streams.append(begin_stream(X, options, rng, start))
+    if batch < 2:
+        streams.append(begin_stream(X, options, rng))
+    loss = continue_stream(streams[0], X, rule, grow=options.grow)
+    continue_stream(streams[1 + batch % 2], X, rule, grow=options.grow)
+    return loss
+
+
 def begin_stream(
     X: np.ndarray,
-    n_components: int,
-    rule: CodeRule,
-    *,
-    grow: bool,
+    options: LearningOptions,
     rng: np.random.RandomState,
     start: np.ndarray | None = None,
 ) -> Stream:
     """Explore on the first batch."""
+    n_components = options.n_components
     start = starting_atoms(X, n_components, rng) if start is None else start
-    found = run_to_end(find_atoms(X, start, rule, grow=grow, max_iter=30))
+    found = run_to_end(
+        find_atoms(X, start, options.rule, grow=options.grow, max_iter=FIRST_ITERATIONS)
+    )
     shape = found.atoms.shape
     return Stream(
         found.atoms.astype(np.float64),
@@ -140,12 +179,20 @@ def continue_stream(stream: Stream, X: np.ndarray, rule: CodeRule, *, grow: bool
     return loss
 
 
-def stream_as_learned(
-    stream: Stream, samples: Samples, options: LearningOptions, rng: np.random.RandomState
-) -> Learned:
-    """Calibrate the encoder on the latest batch and view the stream as a learned dictionary."""
-    rule = replace(options.rule, n_nonzero=stream.width)
-    fixed = options._replace(rule=rule)
-    rule, noise_variance = calibrate(samples, stream.atoms, rule, fixed, rng)
-    polished = Polished(stream.atoms, stream.code_gram, stream.usage, np.empty(0), 0, 0.0)
-    return Learned(polished, rule, noise_variance)
+def streams_as_learned(
+    streams: list[Stream], samples: Samples, options: LearningOptions, rng: np.random.RandomState
+) -> tuple[Learned, tuple[np.ndarray, ...] | None]:
+    """View the first learner as a learned dictionary, its encoder calibrated on the latest batch.
+
+    Returns
+    -------
+    learned : Learned
+    halves : pair of ndarrays of shape (n_components, n_features), or None
+        Atoms of the other two learners, once there are two.
+    """
+    first, *others = streams
+    rule = replace(options.rule, n_nonzero=first.width)
+    rule, noise_variance = calibrate(samples, first.atoms, rule, options._replace(rule=rule), rng)
+    polished = Polished(first.atoms, first.code_gram, first.usage, np.empty(0), 0, 0.0)
+    halves = tuple(stream.atoms for stream in others)
+    return Learned(polished, rule, noise_variance), halves if len(halves) == 2 else None

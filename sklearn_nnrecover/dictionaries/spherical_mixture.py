@@ -214,7 +214,7 @@ def learn_mixture(
     start: np.ndarray | None = None,
     max_iter: int = 60,
     tol: float = 1e-12,
-    max_passes: int = 30,
+    max_passes: int = 200,
 ) -> Steps[Mixture]:
     """Best of ``n_init`` explorations on at most ``n_explored`` samples, then all samples.
 
@@ -246,6 +246,7 @@ def _maximise_likelihood(
     n_components = len(means)
     slices = samples.slices(8 * (4 * n_components + 3 * n_features))
     means = np.array(means, dtype=np.float64)
+    gap = np.inf
     variance, log_share = 0.0, np.full(n_components, -np.log(n_components))
     square = np.empty(n_samples)
     for _ in range(max_passes):
@@ -269,7 +270,8 @@ def _maximise_likelihood(
         filled = counts > 0
         moved = means.copy()
         moved[filled] += drift[filled] / counts[filled, None]
-        gap = float(np.max(np.linalg.norm(moved - means, axis=1)))
+        assigned = variance == 0  # as Lloyd's iteration does: at rest is not at the optimum
+        previous, gap = gap, float(np.max(np.linalg.norm(moved - means, axis=1)))
         freedom = max(n_samples - np.count_nonzero(filled), 1) * n_features
         variance = scatter / freedom
         with np.errstate(divide="ignore"):
@@ -279,9 +281,11 @@ def _maximise_likelihood(
             variance = 0.0
         means = moved
         yield Step(float(square.mean()), gap, means)
-        # A hundredth of a mean's standard error is close enough to the optimum.
+        # A hundredth of a mean's standard error is close enough to the optimum. Where components
+        # overlap steps shrink slowly: what is left of a geometric series counts, not its last step.
         floor = 0.01 * np.sqrt(n_features * variance / max(np.median(counts), 1))
-        if gap <= max(tol * scale, floor):
+        left = gap / max(1 - gap / previous, 1e-3) if gap < previous else np.inf
+        if (variance == 0 or not assigned) and (gap <= tol * scale or left <= floor):
             break
     for here in slices:
         square[here] = nearest_mean(samples.read(here), means)[1]

@@ -58,7 +58,7 @@ def test_top_k_takes_the_largest_correlations(problem):
 
 
 def test_wider_search_mends_greedy_picks(rng):
-    X, truth = make_sparse_codes(3000, 16, n_components=32, n_nonzero=3, random_state=rng)
+    X, truth = make_sparse_codes(3000, 12, n_components=32, n_nonzero=3, random_state=rng)
     D = truth.components_
     true = truth.codes.toarray() != 0
 

@@ -38,3 +38,21 @@ def test_slices_cover_all_rows():
         np.concatenate([np.arange(1000)[part] for part in slices]), np.arange(1000)
     )
     assert max(part.stop - part.start for part in slices) <= 32
+
+
+def test_repeated_rows_are_left_out(rng):
+    X = rng.randint(-2, 3, (500, 3)).astype(float)
+    X[X == 0] *= rng.choice([-1.0, 1.0], np.sum(X == 0))  # zeros of either sign are equal
+    distinct = Samples(X).distinct()
+    expected = np.unique(X, axis=0)
+    assert len(distinct) == len(expected)
+    np.testing.assert_array_equal(np.unique(distinct.read(slice(None)), axis=0), expected)
+    assert len(Samples(sp.csr_array(X)).distinct()) == len(expected)
+    assert len(Samples(X).distinct().distinct()) == len(expected)
+
+
+def test_distinct_rows_all_stay(rng):
+    samples = Samples(rng.standard_normal((400, 5)))
+    assert samples.distinct() is samples
+    same = Samples(np.ones((40, 5)))
+    assert same.distinct() is same

@@ -310,11 +310,31 @@ class TestShell:
         energy = [unit["energy"] for unit in fitted.report_.units]
         assert energy == sorted(energy, reverse=True)
 
-    def test_warm_start_begins_where_it_was(self, problem):
-        X, _ = problem
-        fitted = TiedAutoencoder(24, warm_start=True, stability=False, random_state=0)
-        before = quiet_fit(fitted, X).components_
-        assert np.abs(quiet_fit(fitted, X).components_ - before).max() < 1e-3
+    @pytest.mark.parametrize("model", ["sparse", "nonnegative"])
+    def test_warm_start_begins_where_it_was(self, rng, model):
+        """Atoms that explain the data are not explored again: warm <= cold steps."""
+        X, _ = make_sparse_codes(
+            800,
+            20,
+            n_components=24,
+            n_nonzero=2,
+            noise=0.02,
+            nonnegative=model == "nonnegative",
+            random_state=rng,
+        )
+        fitted = TiedAutoencoder(24, model=model, warm_start=True, stability=False, random_state=0)
+        cold = quiet_fit(fitted, X).n_iter_
+        before = fitted.components_
+        warm = quiet_fit(fitted, X).n_iter_
+        assert np.abs(fitted.components_ - before).max() < 1e-3
+        assert warm <= cold
+
+    def test_warm_start_explores_where_its_atoms_do_not_explain(self, rng):
+        X, _ = make_sparse_codes(1500, 20, n_components=20, random_state=rng)
+        Y, truth = make_sparse_codes(1500, 20, n_components=20, random_state=rng)
+        fitted = TiedAutoencoder(20, warm_start=True, stability=False, random_state=0)
+        quiet_fit(quiet_fit(fitted, X), Y)
+        assert mean_correlation(fitted.components_, truth.components_) > 0.99
 
     def test_given_sparsity_is_kept(self, problem):
         X, _ = problem

@@ -1,0 +1,190 @@
+"""The mixin that codes samples with fitted atoms."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+import scipy.sparse as sp
+from joblib import effective_n_jobs
+from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
+from sklearn.utils import gen_even_slices
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.parallel import Parallel, delayed
+from sklearn.utils.validation import check_array, check_is_fitted
+
+from ..base.inputs import FloatInputMixin
+from .encoders import CodeRule, encode
+from .samples import Samples, feature_mean
+from .spherical_mixture import nearest_mean, one_hot
+from .support_growth import description_length
+
+
+class SparseCoderMixin(FloatInputMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin):
+    """Codes, reconstructions and scores of an estimator that has ``components_`` and ``_rule``.
+
+    With ``model="mixture"`` codes are one-hot and there is ``predict``.
+    """
+
+    model: str
+    center: bool
+    sparse_output: bool
+    n_jobs: int | None
+    components_: np.ndarray
+    mean_: np.ndarray
+    n_components_: int
+    _rule: CodeRule
+
+    def transform(self, X: Any) -> Any:
+        """Return the codes of X by the encoder that was trained; one-hot for the mixture.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        codes : ndarray or csr_array of shape (n_samples, n_components)
+            A csr_array with ``sparse_output``.
+        """
+        codes = self._encode(self._validated(X))
+        return codes if self.sparse_output else codes.toarray()
+
+    @available_if(lambda self: self.model == "mixture")
+    def predict(self, X: Any) -> np.ndarray:
+        """Return the component whose mean is nearest, for ``model="mixture"`` only.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Samples.
+
+        Returns
+        -------
+        labels : ndarray of shape (n_samples,)
+            Indices of rows of ``components_``.
+        """
+        return self._encode(self._validated(X)).indices.astype(np.intp)
+
+    def inverse_transform(self, codes: Any) -> np.ndarray:
+        """Return ``codes @ components_`` (plus ``mean_`` with ``center``).
+
+        Parameters
+        ----------
+        codes : array-like or sparse matrix of shape (n_samples, n_components)
+            Codes.
+
+        Returns
+        -------
+        X : ndarray of shape (n_samples, n_features)
+            Reconstructed samples.
+        """
+        check_is_fitted(self)
+        codes = check_array(codes, accept_sparse="csr", dtype=[np.float64, np.float32])
+        if codes.shape[1] != self.n_components_:
+            raise ValueError(
+                f"codes have {codes.shape[1]} columns, but there are {self.n_components_} atoms."
+            )
+        X = codes @ self.components_
+        return X + self.mean_.astype(X.dtype) if self.center else X
+
+    def score(self, X: Any, y: Any = None) -> float:
+        """Return the share of variance reproduced, ``1 - |X - Xhat|^2 / |X - mean|^2``.
+
+        It prefers more atoms and more active ones: to choose between models use
+        :func:`sklearn_nnrecover.metrics.recovery_scorer`.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Samples.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        float
+            At most 1.
+        """
+        X = self._validated(X)
+        left, _, _ = self._residuals(X)
+        mean = feature_mean(X)
+        spread = sum(
+            float(np.sum((block - mean) ** 2)) for block in self._blocks(Samples(X), np.float64)
+        )
+        return 1.0 - left / spread if spread > 0 else float(left == 0)
+
+    def description_length(self, X: Any, y: Any = None) -> float:
+        """Return the nats per sample that describe X with these atoms.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, n_features)
+            Samples.
+        y : None
+            Ignored.
+
+        Returns
+        -------
+        float
+            Nats per sample, as :func:`sklearn_nnrecover.metrics.recovery_scorer` compares them.
+        """
+        X = self._validated(X)
+        left, total, n_nonzero = self._residuals(X)
+        return description_length(
+            left, total, n_nonzero, X.shape[0], X.shape[1], self.n_components_
+        )
+
+    def _validated(self, X: Any) -> Any:
+        check_is_fitted(self)
+        return self._validate_samples(X, reset=False, accept_sparse="csr")
+
+    def _encode(self, X: Any) -> sp.csr_array:
+        """Codes of validated samples, in their dtype; rows are shared among threads."""
+        D = self.components_.astype(X.dtype)
+        samples = Samples(X, self.mean_ if self.center else None)
+        gram = None if self.model == "mixture" else D @ D.T
+
+        def code(part: slice) -> list[sp.csr_array]:
+            rows = [slice(part.start + s.start, part.start + s.stop) for s in _slices(part, D)]
+            return [self._code_block(samples.read(here, X.dtype), D, gram) for here in rows]
+
+        n_jobs = min(effective_n_jobs(self.n_jobs), max(X.shape[0], 1))
+        if n_jobs == 1:
+            blocks = code(slice(0, X.shape[0]))
+        else:
+            parts = Parallel(n_jobs=n_jobs, prefer="threads")(
+                delayed(code)(part) for part in gen_even_slices(X.shape[0], n_jobs)
+            )
+            blocks = [block for part in parts for block in part]
+        return sp.csr_array(blocks[0] if len(blocks) == 1 else sp.vstack(blocks, format="csr"))
+
+    def _code_block(self, X: np.ndarray, D: np.ndarray, gram: np.ndarray | None) -> sp.csr_array:
+        if self.model == "mixture":
+            return one_hot(nearest_mean(X, D)[0], len(D), X.dtype.type)
+        return encode(X, D, self._rule, gram=gram)
+
+    def _blocks(self, samples: Samples, dtype: Any) -> Any:
+        for here in samples.slices(8 * (samples.shape[1] + self.n_components_)):
+            yield samples.read(here, dtype)
+
+    def _residuals(self, X: Any) -> tuple[float, float, int]:
+        """Squared residuals, squared samples and non-zero code entries, summed over X."""
+        D = self.components_.astype(X.dtype)
+        gram = None if self.model == "mixture" else D @ D.T
+        left = total = 0.0
+        n_nonzero = 0
+        for block in self._blocks(Samples(X, self.mean_ if self.center else None), X.dtype):
+            codes = self._code_block(block, D, gram)
+            residual = (block - codes @ D).astype(np.float64)
+            left += float(np.einsum("ij,ij->", residual, residual))
+            total += float(np.einsum("ij,ij->", block, block, dtype=np.float64))
+            n_nonzero += codes.nnz
+        return left, total, n_nonzero
+
+
+def _slices(part: slice, D: np.ndarray) -> list[slice]:
+    """Slices of a part of the samples, small enough to keep memory at a few blocks."""
+    shape = np.empty((part.stop - part.start, 0))
+    return Samples(shape).slices(8 * (4 * len(D) + 4 * D.shape[1]))
