@@ -86,7 +86,7 @@ def inverse(activation: Activation, values: np.ndarray) -> np.ndarray:
         excess, slope = activation.value(t) - values, activation.derivative(t)
         lower, upper = np.where(excess >= 0, lower, t), np.where(excess >= 0, t, upper)
         newton = t - excess / np.where(slope > 0, slope, np.inf)
-        inside = (newton > lower) & (newton < upper) & (slope > 0)
+        inside = (newton >= lower) & (newton <= upper) & (slope > 0)
         following = np.where(inside, newton, 0.5 * (lower + upper))
         settled = np.abs(following - t) <= 4 * EPS * t
         t = following
