@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from sklearn_nnrecover.base.report import RecoveryReport
     from sklearn_nnrecover.dictionaries import TiedAutoencoder
-    from sklearn_nnrecover.networks import ReLUNetRecovery
+    from sklearn_nnrecover.networks import ReLUNetRecovery, SymmetricMomentNet, SymmetricMoments
     from sklearn_nnrecover.products import SparseDeepFactorizer, factorize_butterfly
 
 __version__ = "0.1.0"
@@ -17,6 +17,8 @@ __all__ = [
     "ReLUNetRecovery",
     "RecoveryReport",
     "SparseDeepFactorizer",
+    "SymmetricMomentNet",
+    "SymmetricMoments",
     "TiedAutoencoder",
     "__version__",
     "factorize_butterfly",
@@ -27,6 +29,8 @@ _HOMES = {
     "ReLUNetRecovery": "networks",
     "RecoveryReport": "base",
     "SparseDeepFactorizer": "products",
+    "SymmetricMomentNet": "networks",
+    "SymmetricMoments": "networks",
     "TiedAutoencoder": "dictionaries",
     "factorize_butterfly": "products",
 }

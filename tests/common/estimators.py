@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.base import BaseEstimator, is_regressor
 
-from sklearn_nnrecover import ReLUNetRecovery
+from sklearn_nnrecover import ReLUNetRecovery, SymmetricMomentNet
 from sklearn_nnrecover.datasets import make_sparse_product
 from sklearn_nnrecover.dictionaries import TiedAutoencoder
 from sklearn_nnrecover.products import SparseDeepFactorizer
@@ -19,6 +19,12 @@ def relu_network_data(rng: np.random.RandomState) -> tuple[np.ndarray, np.ndarra
     X = rng.randn(120, 4)
     weights, bias = rng.randn(4, 3), 0.3 * rng.randn(3)
     return X, np.maximum(X @ weights + bias, 0) @ rng.randn(3, 2)
+
+
+def symmetric_network_data(rng: np.random.RandomState) -> tuple[np.ndarray, np.ndarray]:
+    """200 samples of a network without biases, with 4 inputs, 3 units and 3 outputs."""
+    X = rng.randn(200, 4)
+    return X, np.maximum(X @ rng.randn(4, 3), 0) @ rng.randn(3, 3)
 
 
 def sparse_code_data(rng: np.random.RandomState) -> tuple[np.ndarray, None]:
@@ -66,6 +72,7 @@ class Entry:
 
 ENTRIES: list[Entry] = [
     Entry(ReLUNetRecovery(random_state=0), 66, relu_network_data),
+    Entry(SymmetricMomentNet(random_state=0), 66, symmetric_network_data),
     Entry(TiedAutoencoder(random_state=0), 47, sparse_code_data),
     Entry(SparseDeepFactorizer(random_state=0), 47, sparse_product_data),
 ]

@@ -1,0 +1,492 @@
+"""From moments to a network that can be judged: checks, refinement, proof, fallback.
+
+The moment estimate stands on three conditions that the data can contradict: inputs are symmetric,
+T has a null space of exactly as many dimensions as there are units, and the outputs' linear part
+has that rank. Its refinement is the least-squares optimum next to it; what is claimed of it is
+settled on a bounded random part of the samples:
+
+* at zero residual by the null space of the lifted system (any subset of rows proves it), else by
+  independent starts that end in the same network;
+* under noise by independent searches that end in the same optimum, and by score tests.
+
+A refined moment estimate counts as one start.
+"""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from sklearn_nnrecover.linalg.steps import Step, Steps
+from sklearn_nnrecover.networks.input_symmetry import (
+    SymmetryTest,
+    symmetry_of_outputs,
+    symmetry_of_samples,
+)
+from sklearn_nnrecover.networks.lack_of_fit import LackOfFit, lack_of_fit
+from sklearn_nnrecover.networks.least_squares_search import (
+    AGREEMENT,
+    Rival,
+    same_units,
+    search_least_squares,
+)
+from sklearn_nnrecover.networks.lifted_system import (
+    Lifted,
+    lifted_recovery,
+    with_nested_units,
+)
+from sklearn_nnrecover.networks.pure_neuron_moments import (
+    MIN_GAP,
+    MOST_WIDER,
+    MomentEstimate,
+    SampleMoments,
+    choose_width,
+    estimate_network,
+    estimate_with_width,
+    linear_part,
+)
+from sklearn_nnrecover.networks.score_tests import ScoreTest, score_tests
+from sklearn_nnrecover.networks.solvers import SEARCH_WORK, Options, Recovery
+from sklearn_nnrecover.networks.two_layer_network import (
+    Samples,
+    TwoLayerNetwork,
+    residual_sum_of_squares,
+)
+from sklearn_nnrecover.networks.variable_projection import step_work, variable_projection
+from sklearn_nnrecover.networks.verdict import LACK_OF_FIT_LEVEL, is_zero_residual
+
+# Samples that tests and proofs look at, and operations of one step of the searches.
+MOST_JUDGED = 4000
+SEARCH_STEP_WORK = 1.5e7
+# p-value below which more units than outputs are looked for.
+SATURATED_LEVEL = 0.05
+# Steps of the fit that tells whether biases are what is missing, and samples its test looks at.
+MOST_BIASED_STEPS = 30
+MOST_TESTED = 500
+# Relative fall of the loss, in units of the likelihood, that ends the refinement under noise; kinks
+# that cross samples keep a streamed one from settling as closely.
+NEGLIGIBLE = 1e-3
+STREAMED_NEGLIGIBLE = 0.05
+
+Condition = tuple[str, Any, Any, bool, str]
+
+
+class Evidence(NamedTuple):
+    """What a refined network was judged by.
+
+    Attributes
+    ----------
+    recovery : Recovery
+        The network with proof or agreement.
+    tests : list of ScoreTest
+        Score tests under noise; empty at zero residual.
+    """
+
+    recovery: Recovery
+    tests: list[ScoreTest]
+
+    @property
+    def lack_of_fit(self) -> LackOfFit:
+        """The score tests as one test."""
+        tested = [test for test in self.tests if test.n_scores]
+        if not tested:
+            return LackOfFit(1.0, 0.0, 0)
+        p_value = min(1.0, len(tested) * min(test.p_value for test in tested))
+        return LackOfFit(
+            p_value, max(test.score for test in tested), sum(test.n_scores for test in tested)
+        )
+
+
+class MomentChecks(NamedTuple):
+    """Conditions of the moment estimate.
+
+    Attributes
+    ----------
+    conditions : list of tuple
+        As the report takes them.
+    """
+
+    conditions: list[Condition]
+
+    @property
+    def failed(self) -> list[str]:
+        """What the data contradict, in words."""
+        words = {
+            "symmetry of the inputs": "the inputs are not symmetric",
+            "evenness of the outputs": "the outputs are not those of units without biases on "
+            "symmetric inputs",
+            "gap of the moments": "the moments do not tell the units apart",
+        }
+        return [words[name] for name, *_, passed, _ in self.conditions if not passed]
+
+
+def moment_checks(
+    inputs: SymmetryTest,
+    outputs: SymmetryTest | None,
+    width: int,
+    estimate: MomentEstimate,
+) -> MomentChecks:
+    """Collect the conditions of a moment estimate.
+
+    Parameters
+    ----------
+    inputs, outputs : SymmetryTest
+        Tests of symmetry; that of the outputs needs a second look at the samples.
+    width : int
+        By :func:`~pure_neuron_moments.choose_width`.
+    estimate : MomentEstimate
+        The estimate.
+
+    Returns
+    -------
+    MomentChecks
+    """
+    k = estimate.V.shape[1]
+    conditions: list[Condition] = [
+        (
+            "symmetry of the inputs",
+            inputs.score,
+            inputs.threshold,
+            inputs.passed,
+            "sums of odd functions of the inputs are as small as random signs make them",
+        )
+    ]
+    if outputs is not None:
+        conditions.append(
+            (
+                "evenness of the outputs",
+                outputs.score,
+                outputs.threshold,
+                outputs.passed,
+                "beyond their linear part the outputs are even functions: no hidden biases",
+            )
+        )
+    conditions += [
+        (
+            "gap of the moments",
+            estimate.gap,
+            MIN_GAP,
+            bool(estimate.gap >= MIN_GAP),
+            "the distinguishing matrix has full rank: fourth moments tell the units apart",
+        ),
+        (
+            "width of the linear part",
+            width,
+            k,
+            # A narrower linear part can be noise, or units that nearly cancel: no contradiction.
+            True,
+            "rank of E[y x'], by Bartlett's test; the number of hidden units is beside it",
+        ),
+    ]
+    return MomentChecks(conditions)
+
+
+def some_rows(
+    samples: Samples, n_hidden: int, rng: np.random.RandomState, most: int = MOST_JUDGED
+) -> Samples:
+    """A random part of the samples, large enough for a network of this width."""
+    n, p = samples.Z.shape
+    needed = 10 * samples.n_parameters(n_hidden) // samples.Y.shape[1]
+    rows = max(most, needed, 10 * p)
+    if rows >= n:
+        return samples
+    kept = np.sort(rng.permutation(n)[:rows])
+    return samples._replace(Z=samples.Z[kept], Y=samples.Y[kept], weight=samples.weight[kept])
+
+
+def as_network(estimate: MomentEstimate, options: Options) -> TwoLayerNetwork:
+    """The moment estimate as a network."""
+    m = estimate.A.shape[1]
+    return TwoLayerNetwork(estimate.V, estimate.A, np.zeros(m), options.activation).normalized()
+
+
+def refine(
+    samples: Samples, network: TwoLayerNetwork, options: Options, part: Samples
+) -> Steps[TwoLayerNetwork]:
+    """Gauss-Newton steps to the least-squares optimum next to a network.
+
+    Parameters
+    ----------
+    samples : Samples
+        All samples.
+    network : TwoLayerNetwork
+        Start.
+    options : Options
+        Budget of iterations.
+    part : Samples
+        Part of the samples on which the first steps are made.
+
+    Yields
+    ------
+    Step
+
+    Returns
+    -------
+    TwoLayerNetwork
+    """
+    for some in [part, samples] if len(part.Z) < len(samples.Z) // 2 else [samples]:
+        tol = max(options.tol, NEGLIGIBLE / (some.weight.sum() * some.Y.shape[1]))
+        fit = yield from variable_projection(
+            some, network.V, activation=options.activation, max_iter=options.max_iter, tol=tol
+        )
+        network = fit.network
+    return network
+
+
+def prove(network: TwoLayerNetwork, samples: Samples, rng: np.random.RandomState) -> Lifted | None:
+    """The lifted system's null space, if it proves this very network."""
+    if not network.activation.is_relu or network.n_hidden > samples.Y.shape[1]:
+        return None
+    try:
+        lifted = lifted_recovery(samples, rng=rng, n_hidden=network.n_hidden)
+    except MemoryError:
+        return None
+    if lifted.reason == "null space too large":
+        lifted = with_nested_units(lifted, network, samples)
+    if not lifted.proven or lifted.network is None:
+        return None
+    return lifted if same_units(lifted.network.normalized().V, network.V) else None
+
+
+def same_optimum(loss: float, other: float, samples: Samples) -> bool:
+    """Whether two losses differ by less than the data can tell."""
+    observations = samples.weight.sum() * samples.Y.shape[1]
+    return bool(observations * abs(np.log(loss / other)) < AGREEMENT)
+
+
+def gather_evidence(
+    network: TwoLayerNetwork,
+    loss: float,
+    samples: Samples,
+    part: Samples,
+    options: Options,
+    rng: np.random.RandomState,
+) -> Steps[Evidence]:
+    """Settle what can be claimed of a refined network.
+
+    Parameters
+    ----------
+    network : TwoLayerNetwork
+        Least-squares optimum on all samples.
+    loss : float
+        Its residual sum of squares on ``samples``.
+    samples : Samples
+        All samples that are at hand.
+    part : Samples
+        Part of them that proofs and tests look at.
+    options : Options
+        Activation and budgets.
+    rng : RandomState
+        Source of randomness.
+
+    Yields
+    ------
+    Step
+
+    Returns
+    -------
+    Evidence
+        Its network may be better than the given one, where a search found a better optimum.
+    """
+    k = network.n_hidden
+    exact = is_zero_residual(loss, samples)
+    if exact and (lifted := prove(network, part, rng)) is not None:
+        return Evidence(Recovery(network, "moments", loss, lifted=lifted), [])
+    tests = [] if exact else score_tests(network, part, rng)
+    found = Evidence(Recovery(network, "moments", loss), tests)
+    if not exact and found.lack_of_fit.p_value < LACK_OF_FIT_LEVEL:
+        return found
+    seen = some_rows(part, k, rng, int(SEARCH_STEP_WORK * len(part.Z) / step_work(part, k)))
+    search = yield from search_least_squares(
+        seen,
+        k,
+        rng=rng,
+        activation=options.activation,
+        n_init=max(options.n_init, 3),
+        n_jitter=2,
+        n_polish=0,
+        max_iter=max(100, int(SEARCH_WORK / step_work(seen, k))),
+        known=network.V,
+    )
+    if exact:
+        agreeing = search.n_agreeing if same_units(search.network.V, network.V) else 1
+        recovery = Recovery(network, "moments", loss, n_agreeing=agreeing, search=search)
+        return Evidence(recovery, [])
+    better = yield from refine(samples, search.network, options, samples)
+    better_loss = residual_sum_of_squares(better, samples)
+    agreeing = search.n_agreeing
+    if not same_optimum(better_loss, loss, samples):
+        if better_loss < loss:
+            tests = score_tests(better, part, rng)
+        else:
+            # The searches agree on another optimum, of some samples only.
+            agreeing = 1
+    if better_loss < loss:
+        network, loss = better, better_loss
+    share = samples.weight.sum() / seen.weight.sum()
+    rivals = [Rival(rival.network, rival.evidence * share) for rival in search.rivals]
+    search = search._replace(network=network, loss=loss, rivals=rivals)
+    recovery = Recovery(network, "moments", loss, agreeing, search=search)
+    return Evidence(recovery, tests)
+
+
+class MomentResult(NamedTuple):
+    """What a fit by moments came to.
+
+    Attributes
+    ----------
+    evidence : Evidence or None
+        The refined network; None if the moments gave none that fits.
+    network : TwoLayerNetwork or None
+        The estimate before refinement; None if the widths do not allow one.
+    checks : MomentChecks
+        Conditions of the moment estimate.
+    problem : str
+        Why the network is not to be believed, in words.
+    wrong_model : bool
+        Whether no width would help.
+    """
+
+    evidence: Evidence | None
+    network: TwoLayerNetwork | None
+    checks: MomentChecks
+    problem: str = ""
+    wrong_model: bool = False
+
+
+def fit_moments(
+    samples: Samples,
+    n_hidden: int | None,
+    *,
+    options: Options,
+    n_refits: int,
+    refined: bool,
+    rng: np.random.RandomState,
+) -> Steps[MomentResult]:
+    """Estimate a network from the moments of samples, and refine it.
+
+    Parameters
+    ----------
+    samples : Samples
+        Samples without intercept, outputs not linear in the inputs.
+    n_hidden : int or None
+        Width; None reads it from the moments.
+    options : Options
+        Activation (ReLU or leaky) and budgets.
+    n_refits : int
+        How often the linear part is estimated again.
+    refined : bool
+        Whether to refine the estimate and gather evidence.
+    rng : RandomState
+        Source of randomness.
+
+    Yields
+    ------
+    Step
+
+    Returns
+    -------
+    MomentResult
+    """
+    p, m = samples.Z.shape[1], samples.Y.shape[1]
+    source = SampleMoments(samples)
+    if (n_hidden or 1) > min(p, m):
+        problem = f"moments need n_hidden of at most {min(p, m)} here"
+        return MomentResult(None, None, MomentChecks([]), problem)
+    slope = options.activation.negative_slope
+    assert slope is not None
+    if n_hidden is None:
+        estimate, width = estimate_with_width(
+            source, len(samples.Z), rng=rng, slope=slope, n_refits=n_refits
+        )
+    else:
+        estimate = estimate_network(source, n_hidden, rng=rng, slope=slope, n_refits=n_refits)
+        width = choose_width(source.low, len(samples.Z))[0]
+    inputs = symmetry_of_samples(samples)
+    outputs = symmetry_of_outputs(samples, linear_part(source.low))
+    result: MomentResult | None = None
+    k = estimate.V.shape[1]
+    for wider in range(k, (k if n_hidden else max(k, min(p, m, k + MOST_WIDER))) + 1):
+        if wider > k:
+            estimate = estimate_network(source, wider, rng=rng, slope=slope, n_refits=n_refits)
+        checks = moment_checks(inputs, outputs, width, estimate)
+        network = as_network(estimate, options)
+        yield Step(residual_sum_of_squares(network, samples), state=network.V)
+        if not refined:
+            return MomentResult(None, network, checks)
+        part = some_rows(samples, wider, rng)
+        better = yield from refine(samples, network, options, part)
+        loss = residual_sum_of_squares(better, samples)
+        evidence = yield from gather_evidence(better, loss, samples, part, options, rng)
+        # Where every output direction counts as a unit there may be more units than outputs, unless
+        # fourth moments tell that there are just so many.
+        counted = np.isfinite(estimate.gap) and estimate.gap >= MIN_GAP
+        saturated = n_hidden is None and wider == min(p, m) and not counted
+        found = MomentResult(evidence, network, checks)
+        found = yield from _with_problem(found, samples, part, saturated, rng)
+        if result is None or not found.problem:
+            result = found
+        if not found.problem or found.wrong_model:
+            break
+    assert result is not None
+    return result
+
+
+def _with_problem(
+    result: MomentResult,
+    samples: Samples,
+    part: Samples,
+    saturated: bool,
+    rng: np.random.RandomState,
+) -> Steps[MomentResult]:
+    """Say why a refined network is not to be believed, if it is not."""
+    assert result.evidence is not None
+    evidence = result.evidence
+    fits = evidence.lack_of_fit.p_value >= (SATURATED_LEVEL if saturated else LACK_OF_FIT_LEVEL)
+    if is_zero_residual(evidence.recovery.loss, samples) or fits:
+        return result
+    worst = min(evidence.tests, key=lambda test: test.p_value)
+    problem = f"its residuals point to {worst.name} (p-value {worst.p_value:.1e})"
+    # One unit with a bias can be any linear function: nothing follows from its fit.
+    biased = evidence.recovery.network.n_hidden > 1
+    if biased:
+        biased = yield from biases_explain(evidence.recovery.network, part, rng)
+    return result._replace(problem=problem, wrong_model=biased)
+
+
+def biases_explain(
+    network: TwoLayerNetwork, samples: Samples, rng: np.random.RandomState
+) -> Steps[bool]:
+    """Whether the same units with biases leave nothing but noise.
+
+    Parameters
+    ----------
+    network : TwoLayerNetwork
+        Least-squares optimum without biases.
+    samples : Samples
+        Some of its samples.
+    rng : RandomState
+        Draws the features of the test for lack of fit.
+
+    Yields
+    ------
+    Step
+
+    Returns
+    -------
+    bool
+    """
+    ones, zeros = np.ones((len(samples.Z), 1)), np.zeros((1, network.n_hidden))
+    biased = samples._replace(Z=np.hstack([samples.Z, ones]), intercept=True)
+    fit = yield from variable_projection(
+        biased,
+        np.vstack([network.V, zeros]),
+        activation=network.activation,
+        max_iter=MOST_BIASED_STEPS,
+        tol=1e-6,
+    )
+    if is_zero_residual(fit.loss, biased):
+        return True
+    some = some_rows(biased, network.n_hidden, rng, MOST_TESTED)
+    return lack_of_fit(fit.network, some, rng).p_value >= LACK_OF_FIT_LEVEL
