@@ -39,7 +39,8 @@ class ReLUNetRecovery(RecoveredNetMixin, WeightedSamplesMixin, IterationMixin, B
     n_hidden : int or "auto", default="auto"
         Number of hidden units. ``"auto"`` reads it from the data: ranks and null spaces where they
         are noiseless, an information criterion where they are not.
-    solver : {"auto", "lifted", "pencil", "varpro", "reduce", "moments", "ica"}, default="auto"
+    solver : {"auto", "lifted", "pencil", "varpro", "reduce", "moments", "ica", "enumerate", \
+            "one-sparse"}, default="auto"
         ``"lifted"``: null space of a linear system in products of outputs and inputs; needs at
         least as many outputs as units; proves what it finds. ``"pencil"``: eigenproblems on
         activation patterns, from the fewest samples; as many outputs as units. ``"reduce"``:
@@ -47,8 +48,10 @@ class ReLUNetRecovery(RecoveredNetMixin, WeightedSamplesMixin, IterationMixin, B
         ``"varpro"``: search for the least-squares optimum by variable projection; any data.
         ``"moments"``: Hermite moments of Gaussian inputs, no more units than inputs. ``"ica"``:
         independent components, for units that are orthogonal on Gaussian inputs; as many outputs
-        as units. ``"auto"`` tries the first four in the order of their proofs and keeps the best by
-        training loss.
+        as units. ``"enumerate"``: every activation pattern, for a handful of samples; as many
+        outputs as units; proves what it finds. ``"one-sparse"``: samples on which one unit alone is
+        active; two outputs or more, any number of units. ``"auto"`` tries the first four in the
+        order of their proofs and keeps the best by training loss.
     activation : {"relu", "relu2", "relu3", "sqrt", "expm1", "leaky_relu"} or pair of callables, \
             default="relu"
         Activation of the hidden layer: ``"relu2"`` and ``"relu3"`` are its powers, ``"sqrt"`` its

@@ -82,7 +82,9 @@ def masked_verdict(
     Verdict
     """
     if not errors.determined:
-        recovery = recovery._replace(lifted=None, n_agreeing=min(recovery.n_agreeing, 1))
+        recovery = recovery._replace(
+            lifted=None, exhaustive=False, n_agreeing=min(recovery.n_agreeing, 1)
+        )
     verdict = noiseless_verdict(recovery, samples, design, ~errors.outliers)
     share = float(np.mean(errors.outliers))
     spare = np.sum(~errors.outliers, axis=0) - recovery.network.n_hidden - samples.intercept

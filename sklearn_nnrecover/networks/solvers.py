@@ -26,6 +26,8 @@ from sklearn_nnrecover.networks.lifted_system import (
     lifted_recovery,
     with_nested_units,
 )
+from sklearn_nnrecover.networks.one_sparse_columns import one_sparse_recovery
+from sklearn_nnrecover.networks.orthant_enumeration import enumerate_patterns
 from sklearn_nnrecover.networks.output_rank import output_rank
 from sklearn_nnrecover.networks.overparametrized import (
     Reduction,
@@ -101,6 +103,8 @@ class Recovery(NamedTuple):
         Whether the data decide on which side of its kink each unit is active.
     note : str
         What the user should know about how it was come by.
+    exhaustive : bool
+        Whether the solver has excluded every other network of this width.
     """
 
     network: TwoLayerNetwork
@@ -112,6 +116,12 @@ class Recovery(NamedTuple):
     unit_agreement: np.ndarray | None = None
     signs_identified: bool = True
     note: str = ""
+    exhaustive: bool = False
+
+    @property
+    def proven(self) -> bool:
+        """Whether no other network of this width gives these outputs."""
+        return self.exhaustive or (self.lifted is not None and self.lifted.proven)
 
 
 class Declined(NamedTuple):
@@ -328,10 +338,38 @@ def solve_ica(
     )
 
 
+def solve_enumerate(
+    samples: Samples, n_hidden: int | None, options: Options, rng: np.random.RandomState
+) -> Steps[Recovery | Declined]:
+    """Noiseless, at least as many outputs as units, a handful of samples: every pattern."""
+    if not options.activation.is_relu:
+        return NOT_RELU
+    found = yield from enumerate_patterns(samples, n_hidden=n_hidden)
+    if found.network is None:
+        return Declined(found.reason)
+    loss = residual_sum_of_squares(found.network, samples)
+    return Recovery(found.network, "enumerate", loss, exhaustive=found.exhaustive)
+
+
+def solve_one_sparse(
+    samples: Samples, n_hidden: int | None, options: Options, rng: np.random.RandomState
+) -> Steps[Recovery | Declined]:
+    """Noiseless, at least two outputs, any number of units: samples with one active unit."""
+    if not options.activation.is_relu:
+        return NOT_RELU
+    found = yield from one_sparse_recovery(samples, n_hidden=n_hidden)
+    if found.network is None:
+        return Declined(found.reason)
+    loss = residual_sum_of_squares(found.network, samples)
+    return Recovery(found.network, "one-sparse", loss, n_agreeing=found.n_determinations)
+
+
 SOLVERS: dict[str, Solver] = {
+    "enumerate": solve_enumerate,
     "ica": solve_ica,
     "lifted": solve_lifted,
     "moments": solve_moments,
+    "one-sparse": solve_one_sparse,
     "pencil": solve_pencil,
     "reduce": solve_reduce,
     "varpro": solve_varpro,

@@ -60,7 +60,7 @@ def is_zero_residual(loss: float, samples: Samples) -> bool:
 
 def is_conclusive(recovery: Recovery, samples: Samples) -> bool:
     """Whether a solver's own evidence suffices, should the data pin its network down."""
-    proven = recovery.lifted is not None and recovery.lifted.proven
+    proven = recovery.proven
     agreed = recovery.n_agreeing >= MIN_AGREEING
     return is_zero_residual(recovery.loss, samples) and (proven or agreed)
 
@@ -189,7 +189,7 @@ def noiseless_verdict(
     identification = identify(network, samples, tolerance=tolerance, observed=observed)
     units = describe_units(network, identification, samples, design)
     lifted = recovery.lifted
-    proven = lifted is not None and lifted.proven
+    proven = recovery.proven
     agree = recovery.n_agreeing >= MIN_AGREEING
     if not proven:
         _mark_disagreement(units, recovery)
@@ -247,6 +247,16 @@ def noiseless_verdict(
                 "first non-zero singular value over rounding",
             ),
         ]
+    if recovery.exhaustive:
+        conditions.append(
+            (
+                "activation patterns",
+                "all",
+                "all",
+                True,
+                "each was tried, and no other unit of any pattern is in the outputs' space",
+            )
+        )
     if not proven:
         conditions.append(
             (
@@ -297,7 +307,7 @@ def _shortfall(
 ) -> tuple[str, str, None]:
     """Status and reason of a noiseless fit that is not exact."""
     k = len(units)
-    proven = recovery.lifted is not None and recovery.lifted.proven
+    proven = recovery.proven
     counts = recovery.unit_agreement
     some_agree = counts is not None and bool(np.any(counts >= MIN_AGREEING))
     supported = proven or recovery.n_agreeing >= MIN_AGREEING or some_agree
