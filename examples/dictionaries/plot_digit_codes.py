@@ -77,9 +77,9 @@ labels = [
     f"{c['tiedautoencoder__n_components']} atoms, threshold {c['tiedautoencoder__threshold']}"
     for c in search.cv_results_["params"]
 ]
-right.barh(labels, search.cv_results_["mean_test_score"], color="tab:blue")
+right.plot(search.cv_results_["mean_test_score"], labels, "o", label="codes, cross-validation")
 right.axvline(raw, color="tab:orange", label="raw pixels, held-out half")
 right.axvline(codes, color="tab:green", label="best codes, held-out half")
-right.set(xlim=(0.85, 1.0), xlabel="accuracy of the classifier (bars: cross-validation)")
+right.set(xlabel="accuracy of the classifier", ylim=(-1.6, len(labels) - 0.5))
 right.legend(loc="lower left")
 plt.show()

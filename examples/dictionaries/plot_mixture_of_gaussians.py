@@ -47,8 +47,8 @@ print(autoencoder.report_.status, "-", autoencoder.report_.reason)
 # ---------------------------
 
 figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained")
-for name, error in found.items():
-    left.semilogy(np.sort(error), label=name)
+for (name, error), line in zip(found.items(), ["-", "-", "--"], strict=True):
+    left.semilogy(np.sort(error), line, label=name)
 left.set(xlabel="means, by error", ylabel="distance from the true mean")
 left.legend()
 match = match_components(autoencoder.components_, truth.components_, signed=False)

@@ -107,7 +107,7 @@ for k in sparsities:
 for name, curve in curves.items():
     right.plot(sparsities, curve, "o-", label=name)
 right.set(xlabel="active atoms k", title="At the truth, coefficients in [.5, 1.5]")
-right.legend()
+right.legend(loc="upper right", bbox_to_anchor=(1.0, 0.95))
 
 # %%
 # Theorem 4: linear convergence to a neighbourhood
