@@ -1,7 +1,7 @@
 """What the data say about each atom of a sparse two-factor product ``Y = C @ D``.
 
 No certificate of global uniqueness is known for two sparse factors (minimising their non-zeros is
-hard in the worst case), so three things are measured for each atom:
+hard in the worst case), so four things are measured for each atom:
 
 * *Its values follow from the supports.* A cell (i, j) of Y reached by one hidden node only fixes
   the product ``c_ig d_gj``. When these cells connect all users and columns of atom g, its block of
@@ -9,6 +9,8 @@ hard in the worst case), so three things are measured for each atom:
 * *It is no accident.* The expected number of equally good patterns in a matrix with the same row
   and column weights but no structure, over all choices of users and columns, is at most
   ``ACCIDENTS``. Atoms that pass are subtracted, and the others tested again on what is left.
+* *It is no sum of two others.* Where many rows use two atoms together, their sum as a third atom
+  shortens the description, whether or not there is a hidden node behind it.
 * *No elementary exchange is as short.* Every ``D_a += q D_b, C_b -= q C_a`` that involves it costs
   non-zeros: the solution is isolated among its neighbours in the group of gauge-like changes.
 """
@@ -22,10 +24,12 @@ import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 from scipy.special import gammaln
 
-from sklearn_nnrecover.products.column_intersections import agreeing_entries, pattern
+from sklearn_nnrecover.products.column_intersections import agreeing_entries, distinct_rows, pattern
+from sklearn_nnrecover.products.factor_gauge import row_gauge
 from sklearn_nnrecover.products.integer_pursuit import clean
+from sklearn_nnrecover.products.untouched_cells import agreement_probability
 
-ACCIDENTS = 1e-3
+ACCIDENTS = 1e-6
 
 
 class AtomEvidence(NamedTuple):
@@ -96,7 +100,7 @@ def atom_evidence(Y: sp.csr_array, C: sp.csr_array, D: sp.csr_array) -> AtomEvid
     np.maximum.at(highest, atom_of_node, component)
     anchored = (lowest == highest) & (uses > 1)
     margin = exchange_margin(C, D)
-    eligible = anchored & (margin > 0)
+    eligible = anchored & (margin > 0) & ~in_a_dependent_triple(D)
     identified = np.zeros(n_atoms, dtype=bool)
     log10_accidents = np.full(n_atoms, np.inf)
     left = Y
@@ -128,8 +132,7 @@ def _log10_accidents(
     n_atoms = D.shape[0]
     row_weight, column_weight = np.diff(Y.indptr), np.bincount(Y.indices, minlength=n_columns)
     filled = np.minimum(row_weight[route.row] * column_weight[route.column] / Y.nnz, 1.0)
-    _, frequency = np.unique(np.abs(Y.data).round(9), return_counts=True)
-    same = 0.5 * float(np.sum((frequency / frequency.sum()) ** 2))
+    same = agreement_probability(Y.data)
     atom = C.indices[route.code_entry]
     fill = np.bincount(atom[single], np.log(np.maximum(filled[single], 1e-300)), n_atoms)
     cells = np.bincount(atom[single], minlength=n_atoms)
@@ -138,6 +141,31 @@ def _log10_accidents(
     repeated = np.maximum(cells - uses - weights + 1, 0)
     choices = _log_binomial(n_rows, uses) + _log_binomial(n_columns, weights)
     return (choices + fill + repeated * np.log(same)) / np.log(10)
+
+
+def in_a_dependent_triple(D: sp.csr_array) -> np.ndarray:
+    """Whether each row is one of three of which two combine to the third.
+
+    The two that share entries with the third agree with it there up to one factor.
+    """
+    shared = (pattern(D) @ pattern(D).T.tocsr()).tocoo()
+    keep = shared.row < shared.col
+    a, b = shared.row[keep], shared.col[keep]
+    result = np.zeros(D.shape[0], dtype=bool)
+    if not len(a):
+        return result
+    ratio = agreeing_entries(D, a, D, b).ratio
+    left = clean(D[a] - sp.diags_array(ratio) @ D[b], 1e-9 * np.abs(D.data).max())
+    both, _ = row_gauge(sp.vstack([D, left], format="csr"))
+    # The seed only hides rows from one another with probability zero.
+    label = distinct_rows(both, np.random.RandomState(0)).label
+    owner = np.full(label.max() + 1, -1)
+    owner[label[: D.shape[0]]] = np.arange(D.shape[0])
+    third = owner[label[D.shape[0] :]]
+    dependent = (third >= 0) & (np.diff(left.indptr) > 0)
+    for member in (a, b, third):
+        result[member[dependent]] = True
+    return result
 
 
 def _log_binomial(n: int, k: np.ndarray) -> np.ndarray:

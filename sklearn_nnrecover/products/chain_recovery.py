@@ -10,9 +10,11 @@ import scipy.sparse as sp
 
 from sklearn_nnrecover.linalg.steps import Step, Steps
 from sklearn_nnrecover.products.butterflies import butterfly_factors
+from sklearn_nnrecover.products.chain_claims import supported_claims
 from sklearn_nnrecover.products.correlation_graph import correlation_factor
 from sklearn_nnrecover.products.factor_gauge import normalize_chain
 from sklearn_nnrecover.products.information_sets import information_set_factor
+from sklearn_nnrecover.products.integer_pursuit import clean
 from sklearn_nnrecover.products.integer_unit import integer_unit, noisy_integer_unit
 from sklearn_nnrecover.products.last_factor_ica import last_factor_by_ica
 from sklearn_nnrecover.products.peeling import (
@@ -35,6 +37,7 @@ from sklearn_nnrecover.products.sign_networks import sign_network_factors
 from sklearn_nnrecover.products.sparse_two_factors import intersection_factor
 from sklearn_nnrecover.products.structured_least_squares import ROUNDING
 from sklearn_nnrecover.products.structured_recovery import recover_structured
+from sklearn_nnrecover.products.untouched_cells import agreement_probability
 
 AUTOMATIC = ("intersection", "information-set", "ica")
 """Peel methods of ``method="auto"``, in the order in which they are tried on every piece."""
@@ -207,6 +210,8 @@ def _finish(X: Matrix, data: PreparedData, chain: Chain, eps: float) -> Recovery
         link._replace(proven=link.proven[order])
         for link, order in zip(chain.links, orders, strict=True)
     ]
+    if len(links) > 1:
+        links = _judged_together(links, factors)
     common = integer_unit(factors[0].data, rtol=1e-12)
     if common is not None:
         factors[0] = sp.csr_array(
@@ -238,14 +243,37 @@ def _finish(X: Matrix, data: PreparedData, chain: Chain, eps: float) -> Recovery
     )
 
 
+def _judged_together(links: list[Link], factors: list[sp.csr_array]) -> list[Link]:
+    """Withdraw claims about splits of pieces that the whole chain does not bear out."""
+    same = agreement_probability(_product(factors).data)
+    for end in ("features", "samples"):
+        flip = end == "samples"
+        chain = [F.T.tocsr() for F in reversed(factors)] if flip else factors
+        order = links[::-1] if flip else links
+        kept = supported_claims(
+            chain,
+            [link.proven for link in order],
+            [link.method == "intersection" and link.end == end for link in order],
+            product=_product,
+            same=same,
+        )
+        order = [link._replace(proven=claim) for link, claim in zip(order, kept, strict=True)]
+        links = order[::-1] if flip else order
+    return links
+
+
+def _product(factors: list[sp.csr_array]) -> sp.csr_array:
+    product = factors[0]
+    for factor in factors[1:]:
+        product = sp.csr_array(product @ factor)
+    return clean(product, 1e-9 * np.abs(product.data).max(initial=0.0))
+
+
 def _scale_by_least_squares(
     X: np.ndarray, factors: list[sp.csr_array], scale: float
 ) -> tuple[float, float]:
     """Refit the common scale of a chain of integers to noisy data, with its standard error."""
-    product = factors[0]
-    for factor in factors[1:]:
-        product = sp.csr_array(product @ factor)
-    model = product.toarray()
+    model = _product(factors).toarray()
     energy = float(np.sum(model**2))
     scale = float(np.sum(X * model)) / energy
     noise = float(np.sqrt(np.mean((X - scale * model) ** 2)))
@@ -321,12 +349,12 @@ def recover_sign_network(
     found = yield from sign_network_factors(
         matrix, n_factors=n_factors or 2, rng=rng, max_sweeps=max_iter
     )
-    if not found.atoms:
+    if not found.identified:
         return nothing_recovered(X, chain_status(Chain([], [], []), 0, 0, None), found.conditions)
     factors, orders = normalize_chain(found.factors)
     links = [
-        Link(evidence.identified[order], "intersection", "features", "local")
-        for evidence, order in zip(found.atoms, orders, strict=True)
+        Link(identified[order], "intersection", "features", "local")
+        for identified, order in zip(found.identified, orders, strict=True)
     ]
     n_nodes = sum(len(link.proven) for link in links)
     n_identified = sum(int(link.proven.sum()) for link in links)

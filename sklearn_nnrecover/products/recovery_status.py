@@ -146,6 +146,7 @@ def unit_table(chain_links: list, factors: list[sp.csr_array]) -> list[dict]:
                 "uses": int(uses[unit]),
                 "non-zeros": int(weights[unit]),
                 "method": link.method,
+                "end": link.end,
                 "identified": bool(link.proven[unit]),
             }
             for unit in range(len(weights))

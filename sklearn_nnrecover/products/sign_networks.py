@@ -16,21 +16,26 @@ import numpy as np
 import scipy.sparse as sp
 
 from sklearn_nnrecover.linalg.steps import Steps
-from sklearn_nnrecover.products.atom_identification import AtomEvidence, atom_evidence
+from sklearn_nnrecover.products.atom_identification import atom_evidence
+from sklearn_nnrecover.products.chain_claims import supported_claims
 from sklearn_nnrecover.products.column_intersections import sign_matrix
 from sklearn_nnrecover.products.integer_pursuit import clean, propose, pursue
 from sklearn_nnrecover.products.peeling import Evidence
 from sklearn_nnrecover.products.sparse_two_factors import finest_factors
+from sklearn_nnrecover.products.untouched_cells import Misfit
 
 REGIME = 0.1
 """Largest share of cells reached by several hidden nodes in which the linear model is trusted."""
 
 
 class SignLayers(NamedTuple):
-    """``X ~ sign(... sign(factors[0] @ factors[1]) ...)`` and the evidence for each layer."""
+    """``X ~ sign(... sign(factors[0] @ factors[1]) ...)``, and which nodes are identified.
+
+    ``identified[l - 1]`` has one entry per row of ``factors[l]``.
+    """
 
     factors: list[sp.csr_array]
-    atoms: list[AtomEvidence]
+    identified: list[np.ndarray]
     conditions: list[Evidence]
     mismatch: float
 
@@ -70,7 +75,7 @@ def sign_network_factors(
         A single factor, X, if nothing was found.
     """
     factors = [X]
-    atoms: list[AtomEvidence] = []
+    identified: list[np.ndarray] = []
     for _ in range(n_factors - 1):
         Y = factors[0]
         found = yield from finest_factors(Y, rng=rng, max_sweeps=max_sweeps)
@@ -83,11 +88,18 @@ def sign_network_factors(
         if not evidence.identified.any():
             break
         factors[:1] = [codes, layer]
-        atoms.insert(0, evidence)
-    output = sign_product(factors)
-    wrong = clean(X - output, 0.5).nnz
-    mismatch = wrong / max(X.nnz, 1)
-    return SignLayers(factors, atoms, _conditions(factors, mismatch), mismatch)
+        identified.insert(0, evidence.identified)
+    missed = clean(X - sign_product(factors), 0.5)
+    identified = supported_claims(
+        factors,
+        identified,
+        [True] * len(identified),
+        product=sign_product,
+        same=0.5,
+        misfit=Misfit(X, missed),
+    )
+    mismatch = missed.nnz / max(X.nnz, 1)
+    return SignLayers(factors, identified, _conditions(factors, mismatch), mismatch)
 
 
 def invert_sign_chain(factors: list[sp.csr_array], X: np.ndarray) -> np.ndarray:

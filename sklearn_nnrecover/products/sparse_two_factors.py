@@ -20,6 +20,7 @@ from sklearn_nnrecover.products.description_length import (
 from sklearn_nnrecover.products.factor_gauge import row_gauge
 from sklearn_nnrecover.products.integer_pursuit import clean
 from sklearn_nnrecover.products.peeling import Evidence, Matrix, Peel
+from sklearn_nnrecover.products.untouched_cells import agreement_probability, beyond_leftovers
 
 DEFAULT_BUDGET = 40
 """Sweeps of the descent, per start."""
@@ -76,6 +77,7 @@ def intersection_factor(
         proven &= np.diff(best.D.indptr) <= n_nonzero
     if n_init < 3:
         proven[:] = False
+    proven = beyond_leftovers(best.C, best.D, proven, same=agreement_probability(Y.data))
     if not proven.any():
         return None
     return Peel(
