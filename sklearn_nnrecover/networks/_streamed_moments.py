@@ -232,7 +232,8 @@ class StreamedMomentsMixin(MomentNetMixin):
         loss = step.loss * design.output_scale**2 / equations
         self.loss_curve_ = np.append(curve, loss)
         self.n_iter_ = len(self.loss_curve_)
-        if not exact and step.fall > STREAMED_NEGLIGIBLE / equations:
+        # Kinks that cross samples promise what no step keeps.
+        if not exact and min(step.fall, step.change) > STREAMED_NEGLIGIBLE / equations:
             note = f"The last refinement step promises a relative fall of {step.fall:.1e}."
             self._set_unrefined(self._current, design, self._checks, loss=loss, note=note)
             return self

@@ -249,7 +249,7 @@ class SymmetricMomentNet(
                 refined=self.method == "refined",
                 rng=rng,
             )
-        if result.network is not None and (result.wrong_model or not result.problem):
+        if result.network is not None and (result.settled or not result.problem):
             return result, None
         solved = yield from recover(
             samples, width, solver="auto", noise="auto", options=options, rng=rng

@@ -46,6 +46,7 @@ from sklearn_nnrecover.networks.pure_neuron_moments import (
     estimate_with_width,
     linear_part,
 )
+from sklearn_nnrecover.networks.recovery import linear_network
 from sklearn_nnrecover.networks.score_tests import ScoreTest, score_tests
 from sklearn_nnrecover.networks.solvers import SEARCH_WORK, Options, Recovery
 from sklearn_nnrecover.networks.two_layer_network import (
@@ -298,14 +299,16 @@ def gather_evidence(
     if not exact and found.lack_of_fit.p_value < LACK_OF_FIT_LEVEL:
         return found
     seen = some_rows(part, k, rng, int(SEARCH_STEP_WORK * len(part.Z) / step_work(part, k)))
+    complete = len(seen.Z) == len(samples.Z)
     search = yield from search_least_squares(
         seen,
         k,
         rng=rng,
         activation=options.activation,
         n_init=max(options.n_init, 3),
-        n_jitter=2,
-        n_polish=0,
+        # The optimum of all samples is polished; that of some only confirms.
+        n_jitter=4 if complete else 2,
+        n_polish=10 if complete else 0,
         max_iter=max(100, int(SEARCH_WORK / step_work(seen, k))),
         known=network.V,
     )
@@ -344,15 +347,15 @@ class MomentResult(NamedTuple):
         Conditions of the moment estimate.
     problem : str
         Why the network is not to be believed, in words.
-    wrong_model : bool
-        Whether no width would help.
+    settled : bool
+        Whether to look no further all the same.
     """
 
     evidence: Evidence | None
     network: TwoLayerNetwork | None
     checks: MomentChecks
     problem: str = ""
-    wrong_model: bool = False
+    settled: bool = False
 
 
 def fit_moments(
@@ -427,10 +430,33 @@ def fit_moments(
         found = yield from _with_problem(found, samples, part, saturated, rng)
         if result is None or not found.problem:
             result = found
-        if not found.problem or found.wrong_model:
+        if not found.problem or found.settled:
             break
     assert result is not None
+    if result.problem and n_hidden is None and m == 1:
+        straight = yield from _without_kinks(samples, options, rng)
+        if straight is not None:
+            note = f"Moments alone could not give the network: {result.problem}."
+            recovery = straight.recovery._replace(solver="varpro", note=note)
+            result = result._replace(evidence=straight._replace(recovery=recovery), settled=True)
     return result
+
+
+def _without_kinks(
+    samples: Samples, options: Options, rng: np.random.RandomState
+) -> Steps[Evidence | None]:
+    """Evidence for units that come in pairs v, -v, if the outputs show no other kinks.
+
+    Noisy linear outputs are common, and no search over widths is needed for them.
+    """
+    network = linear_network(samples, activation=options.activation)
+    if network.n_hidden > 2 or not network.activation.is_relu:
+        return None
+    part = some_rows(samples, network.n_hidden, rng)
+    network = yield from refine(samples, network, options, part)
+    loss = residual_sum_of_squares(network, samples)
+    evidence = yield from gather_evidence(network, loss, samples, part, options, rng)
+    return evidence if evidence.lack_of_fit.p_value >= SATURATED_LEVEL else None
 
 
 def _with_problem(
@@ -452,7 +478,7 @@ def _with_problem(
     biased = evidence.recovery.network.n_hidden > 1
     if biased:
         biased = yield from biases_explain(evidence.recovery.network, part, rng)
-    return result._replace(problem=problem, wrong_model=biased)
+    return result._replace(problem=problem, settled=biased)
 
 
 def biases_explain(

@@ -118,10 +118,13 @@ class StreamedStep:
         Residual sum of squares that the pass found.
     fall : float
         Relative fall of it that the step promises; infinite if the last step was taken back.
+    change : float
+        Relative change of the mean loss since the last step that was kept; infinite at first.
     """
 
     loss: float
     fall: float
+    change: float
 
 
 class StreamedGaussNewton:
@@ -148,11 +151,13 @@ class StreamedGaussNewton:
         """Take the step of the pass and begin the next one."""
         assert self.sums is not None
         sums, self.sums = self.sums, None
-        loss, worse = float(sums.rr), False
+        loss, worse, change = float(sums.rr), False, np.inf
         if self.accepted is not None:
             before = self.accepted[1]
             # Passes may differ in length: compare means.
-            worse = loss / sums.weight > float(before.rr) / before.weight
+            mean, last = loss / sums.weight, float(before.rr) / before.weight
+            worse = mean > last
+            change = abs(mean - last) / max(last, np.finfo(float).tiny)
         if worse:
             assert self.accepted is not None
             self.network, sums = self.accepted
@@ -161,7 +166,7 @@ class StreamedGaussNewton:
             self.damping = max(self.damping / 10, FIRST_DAMPING)
             self.accepted = self.network, sums
         self.network, fall = _stepped(self.network, sums, self.damping)
-        return StreamedStep(loss, np.inf if worse else fall)
+        return StreamedStep(loss, np.inf if worse else fall, change)
 
 
 def reduced_equations(
