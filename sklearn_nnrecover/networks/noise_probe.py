@@ -37,7 +37,9 @@ MANY_EQUATIONS = 6
 NOISE_LEVEL = 0.01
 
 
-def looks_noisy(samples: Samples, *, rng: np.random.RandomState, max_iter: int = 40) -> Steps[bool]:
+def probe_noise(
+    samples: Samples, *, rng: np.random.RandomState, max_iter: int = 40
+) -> Steps[bool | None]:
     """Whether wider networks stop paying before the residual vanishes.
 
     Parameters
@@ -56,8 +58,8 @@ def looks_noisy(samples: Samples, *, rng: np.random.RandomState, max_iter: int =
 
     Returns
     -------
-    bool
-        False also where the samples are too few to tell.
+    bool or None
+        True for noise, False where the residual vanishes, None where neither shows.
     """
     problem = SeparableLeastSquares(samples)
     criteria: list[float] = []
@@ -77,9 +79,9 @@ def looks_noisy(samples: Samples, *, rng: np.random.RandomState, max_iter: int =
         if len(criteria) - 1 - int(np.argmin(criteria)) >= PATIENCE:
             # The width after the best has every unit that a stuck fit of the best one missed.
             best = int(np.argmin(criteria))
-            return any(_is_noise(problem, at, rng) for at in fits[best : best + 2])
+            return any(_is_noise(problem, at, rng) for at in fits[best : best + 2]) or None
         width *= 2
-    return False
+    return None
 
 
 def _is_noise(problem: SeparableLeastSquares, at: Projection, rng: np.random.RandomState) -> bool:

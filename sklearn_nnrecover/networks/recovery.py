@@ -1,8 +1,11 @@
 """From samples to a network: which solvers are tried, in which order, and which result is kept.
 
-``solver="auto"`` first asks the exact solvers, cheapest and strongest proof first; each declines
-quickly when the data are not of its kind. A network of zero residual ends the search. What is left
-is noise (or a wrong model), and the least-squares optimum is searched.
+``solver="auto"`` first asks the solvers that are linear algebra, cheapest and strongest proof
+first; each declines quickly when the data are not of its kind. What is left is to search: for the
+least-squares optimum, which is the answer under noise, or for a network of more units that
+reproduces the outputs, and can be reduced. A quick look at the data (:mod:`noise_probe`) says
+which; where it does not, the least-squares search goes first on few equations, the reduction on
+many. A network of zero residual ends the search.
 """
 
 from __future__ import annotations
@@ -10,7 +13,8 @@ from __future__ import annotations
 import numpy as np
 
 from sklearn_nnrecover.linalg.steps import Steps
-from sklearn_nnrecover.networks.noise_probe import looks_noisy
+from sklearn_nnrecover.networks.lack_of_fit import lack_of_fit
+from sklearn_nnrecover.networks.noise_probe import probe_noise
 from sklearn_nnrecover.networks.rectified_activations import RELU, Activation
 from sklearn_nnrecover.networks.solvers import SOLVERS, Declined, Options, Recovery
 from sklearn_nnrecover.networks.two_layer_network import (
@@ -21,8 +25,13 @@ from sklearn_nnrecover.networks.two_layer_network import (
 )
 from sklearn_nnrecover.networks.verdict import is_conclusive, is_zero_residual
 
-EXACT_SOLVERS = ("lifted", "pencil", "reduce")
+ALGEBRAIC_SOLVERS = ("lifted", "pencil")
 NOISY_SOLVER = "varpro"
+# Equations up to which searches at every width, one by one, are as fast as the reduction of many
+# units, and find more.
+FEW_EQUATIONS = 1000
+# Probability below which residuals are not taken for noise before all solvers have been tried.
+NOISE_LEVEL = 0.01
 # Reasons of the lifted system to decline that leave the pencils a chance.
 LIFTED_UNDECIDED = ("", "too few samples", "null space too large", "memory")
 
@@ -141,16 +150,39 @@ def _automatic(
     options: Options,
     rng: np.random.RandomState,
 ) -> Steps[Recovery]:
-    """Exact solvers until one is conclusive, then the search for the least-squares optimum."""
+    """Solvers in the order of their promise, until one is conclusive."""
     found: list[Recovery] = []
-    lifted_reason = ""
-    exact_solvers = EXACT_SOLVERS if options.activation.is_relu and noise != "gaussian" else ()
-    for name in exact_solvers:
-        if name == "pencil" and lifted_reason not in LIFTED_UNDECIDED:
+    order = [NOISY_SOLVER]
+    if options.activation.is_relu and noise != "gaussian":
+        conclusive = yield from _algebraic(samples, n_hidden, options, rng, found)
+        if conclusive is not None:
+            return conclusive
+        order = yield from _order_of_searches(samples, noise, rng, found)
+    for name in order:
+        result = yield from SOLVERS[name](samples, n_hidden, options, rng)
+        if isinstance(result, Declined):
             continue
-        # The one exact solver that cannot decline quickly is asked where it has a chance.
-        doubtful = name == "reduce" and noise == "auto" and not found
-        if doubtful and (yield from looks_noisy(samples, rng=rng)):
+        found.append(result)
+        last = is_zero_residual(result.loss, samples) or name == order[-1]
+        if last or (name == NOISY_SOLVER and _credible(result, samples, rng)):
+            break
+    exact = [recovery for recovery in found if is_zero_residual(recovery.loss, samples)]
+    if exact:
+        return max(exact, key=lambda recovery: recovery.n_agreeing)
+    return min(found, key=lambda recovery: recovery.loss)
+
+
+def _algebraic(
+    samples: Samples,
+    n_hidden: int | None,
+    options: Options,
+    rng: np.random.RandomState,
+    found: list[Recovery],
+) -> Steps[Recovery | None]:
+    """Ask the solvers that are linear algebra; collect what they find."""
+    lifted_reason = ""
+    for name in ALGEBRAIC_SOLVERS:
+        if name == "pencil" and lifted_reason not in LIFTED_UNDECIDED:
             continue
         try:
             result = yield from SOLVERS[name](samples, n_hidden, options, rng)
@@ -162,12 +194,26 @@ def _automatic(
         found.append(result)
         if is_conclusive(result, samples):
             return result
-    exact = [recovery for recovery in found if is_zero_residual(recovery.loss, samples)]
-    if exact:
-        return max(exact, key=lambda recovery: recovery.n_agreeing)
-    result = yield from SOLVERS[NOISY_SOLVER](samples, n_hidden, options, rng)
-    assert isinstance(result, Recovery)
-    return min([*found, result], key=lambda recovery: recovery.loss)
+    return None
+
+
+def _order_of_searches(
+    samples: Samples, noise: str, rng: np.random.RandomState, found: list[Recovery]
+) -> Steps[list[str]]:
+    """Which searches are made, and in which order."""
+    # What the algebra has found needs confirmation only.
+    noisy = False if found else (yield from probe_noise(samples, rng=rng))
+    if noisy and noise == "auto":
+        return [NOISY_SOLVER]
+    if noisy is None and samples.Y.size <= FEW_EQUATIONS:
+        return [NOISY_SOLVER, "reduce"]
+    return ["reduce", NOISY_SOLVER]
+
+
+def _credible(result: Recovery, samples: Samples, rng: np.random.RandomState) -> bool:
+    """Whether searches agree on a least-squares optimum whose residuals may be noise."""
+    agree = result.search is not None and result.search.n_agreeing > 1
+    return agree and lack_of_fit(result.network, samples, rng).p_value >= NOISE_LEVEL
 
 
 def _linear_recovery(samples: Samples, n_hidden: int | None, activation: Activation) -> Recovery:

@@ -7,7 +7,8 @@ correlations reads it off. From there widths are tried upwards, each with a sear
     BIC(k) = n m log(RSS_k / (n m)) + P_k log(n m)
 
 decides, n the sum of frequencies and P_k the free parameters. The path ends once two widths in a
-row fail to improve on the best, or one does decisively, or the work granted is spent.
+row fail to improve on the best, or one does decisively (three in any case where the residual is
+small), or the work granted is spent.
 """
 
 from __future__ import annotations
@@ -21,7 +22,7 @@ from sklearn_nnrecover.linalg.steps import Steps
 from sklearn_nnrecover.networks.least_squares_search import Search, search_least_squares
 from sklearn_nnrecover.networks.random_hyperplanes import random_hyperplanes
 from sklearn_nnrecover.networks.rectified_activations import RELU, Activation
-from sklearn_nnrecover.networks.two_layer_network import Samples
+from sklearn_nnrecover.networks.two_layer_network import Samples, relative_residual
 from sklearn_nnrecover.networks.variable_projection import step_work
 
 # A lower bound must hold; what the test misses, the path finds.
@@ -29,6 +30,10 @@ BARTLETT_LEVEL = 1e-3
 PATIENCE = 2
 # A rise of the criterion that counts as decisive (Kass and Raftery, 1995): one such width suffices.
 DECISIVE = 10.0
+# A residual below this, relative to the spread of the outputs, may be a noiseless network half
+# found: its searches get stuck at one width and succeed at another.
+SMALL_RESIDUAL = 0.05
+SMALL_RESIDUAL_PATIENCE = 3
 # Levenberg-Marquardt iterations granted to a width, however little work is left.
 MIN_ITERATIONS = 100
 
@@ -167,8 +172,12 @@ def select_width(
         widths.append(width)
         searches.append(search)
         criteria.append(bic(search.loss, width, samples, activation))
-        without_gain = len(widths) - 1 - int(np.argmin(criteria))
-        if without_gain >= PATIENCE or criteria[-1] > min(criteria) + DECISIVE:
+        best = int(np.argmin(criteria))
+        without_gain = len(widths) - 1 - best
+        if SMALL_RESIDUAL > relative_residual(searches[best].loss, samples) > samples.rounding:
+            if without_gain >= SMALL_RESIDUAL_PATIENCE:
+                break
+        elif without_gain >= PATIENCE or criteria[-1] > min(criteria) + DECISIVE:
             break
         width += 1
     return WidthPath(widths[int(np.argmin(criteria))], widths, criteria, searches)

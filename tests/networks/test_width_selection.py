@@ -6,7 +6,7 @@ import pytest
 from sklearn_nnrecover.datasets import make_relu_network
 from sklearn_nnrecover.linalg.steps import run_to_end
 from sklearn_nnrecover.networks.design import orthonormal_design
-from sklearn_nnrecover.networks.noise_probe import looks_noisy
+from sklearn_nnrecover.networks.noise_probe import probe_noise
 from sklearn_nnrecover.networks.width_selection import (
     largest_width,
     rank_lower_bound,
@@ -42,8 +42,8 @@ def test_width_never_exceeds_what_rows_determine(seed, rng):
 
 @pytest.mark.parametrize("noise", [0.5, 0.05])
 def test_noise_is_seen(seed, rng, noise):
-    assert run_to_end(looks_noisy(noisy_samples(seed, 600, 5, 2, 2, noise), rng=rng))
+    assert run_to_end(probe_noise(noisy_samples(seed, 600, 5, 2, 2, noise), rng=rng))
 
 
 def test_no_noise_is_not_taken_for_noise(seed, rng):
-    assert not run_to_end(looks_noisy(noisy_samples(seed, 300, 6, 4, 1, 0.0), rng=rng))
+    assert not run_to_end(probe_noise(noisy_samples(seed, 300, 6, 4, 1, 0.0), rng=rng))
