@@ -19,7 +19,7 @@ from sklearn_nnrecover.exceptions import RecoveryWarning
 from sklearn_nnrecover.linalg.steps import run_to_end
 from sklearn_nnrecover.metrics import recovery_error
 from sklearn_nnrecover.networks.design import orthonormal_design
-from sklearn_nnrecover.networks.pure_neuron_moments import SampleMoments
+from sklearn_nnrecover.networks.fourth_order_moments import SampleMoments
 from sklearn_nnrecover.networks.variable_projection import variable_projection
 
 GROUP = "networks"
@@ -388,7 +388,14 @@ def against_mlp(seed: int) -> dict[str, Any]:
 
     X, y, truth = draw(seed, 10000, 10, 10, 10)
     net, ours = fit(X, y)
-    mlp = MLPRegressor((10,), solver="lbfgs", alpha=0, max_iter=2000, tol=1e-10, random_state=seed)
+    mlp = MLPRegressor(
+        hidden_layer_sizes=(10,),
+        solver="lbfgs",
+        alpha=0,
+        max_iter=2000,
+        tol=1e-10,
+        random_state=seed,
+    )
     start = time.process_time()
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", ConvergenceWarning)

@@ -21,12 +21,8 @@ from sklearn_nnrecover.networks.error_bars import (
     user_weights,
 )
 from sklearn_nnrecover.networks.lack_of_fit import LackOfFit, lack_of_fit
-from sklearn_nnrecover.networks.moment_recovery import (
-    Condition,
-    Evidence,
-    MomentChecks,
-    some_rows,
-)
+from sklearn_nnrecover.networks.moment_evidence import Evidence, some_rows
+from sklearn_nnrecover.networks.moment_recovery import Condition, MomentChecks
 from sklearn_nnrecover.networks.score_tests import ScoreTest, score_tests
 from sklearn_nnrecover.networks.solvers import Recovery
 from sklearn_nnrecover.networks.two_layer_network import Samples, TwoLayerNetwork
@@ -83,7 +79,7 @@ def in_fitted_order_recovery(recovery: Recovery, design: Design) -> Recovery:
     )
 
 
-def test_conditions(tests: list[ScoreTest]) -> list[Condition]:
+def score_conditions(tests: list[ScoreTest]) -> list[Condition]:
     """Score tests as conditions of the report."""
     meanings = {
         "biases": "no hidden biases or output intercepts are missing",
@@ -132,7 +128,7 @@ class MomentNetMixin(TwoLayerNetMixin):
         self._store(recovery.network, design, errors)
         self.loss_ = recovery.loss * design.output_scale**2 / (judged.weight * part.Y.shape[1])
         self.solver_ = recovery.solver
-        conditions = [*judged.checks.conditions, *test_conditions(judged.evidence.tests)]
+        conditions = [*judged.checks.conditions, *score_conditions(judged.evidence.tests)]
         note = recovery.note
         if judged.checks.failed and not note:
             note = f"Moments alone do not support it: {', and '.join(judged.checks.failed)}."

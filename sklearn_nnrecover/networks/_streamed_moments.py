@@ -12,25 +12,22 @@ from sklearn_nnrecover.base._sklearn_compat import _check_sample_weight, _fit_co
 from sklearn_nnrecover.linalg.steps import run_to_end
 from sklearn_nnrecover.networks._moment_net import Judged, MomentNetMixin, in_fitted_order
 from sklearn_nnrecover.networks.design import ROUNDING_UNITS, Design
+from sklearn_nnrecover.networks.fourth_order_moments import SummedMoments, whiten_moments
 from sklearn_nnrecover.networks.input_symmetry import symmetry_of_moments
 from sklearn_nnrecover.networks.least_squares_search import Rival
-from sklearn_nnrecover.networks.moment_recovery import (
+from sklearn_nnrecover.networks.moment_evidence import (
     MOST_JUDGED,
     STREAMED_NEGLIGIBLE,
     Evidence,
-    MomentChecks,
-    as_network,
     gather_evidence,
-    moment_checks,
     refine,
     same_optimum,
 )
+from sklearn_nnrecover.networks.moment_recovery import MomentChecks, as_network, moment_checks
 from sklearn_nnrecover.networks.pure_neuron_moments import (
-    SummedMoments,
     choose_width,
     estimate_network,
     estimate_with_width,
-    whiten_moments,
 )
 from sklearn_nnrecover.networks.row_sample import RowSample
 from sklearn_nnrecover.networks.score_tests import score_tests

@@ -24,14 +24,10 @@ from sklearn_nnrecover.networks._moment_net import (
 from sklearn_nnrecover.networks._streamed_moments import StreamedMomentsMixin
 from sklearn_nnrecover.networks.design import Design, orthonormal_design
 from sklearn_nnrecover.networks.error_bars import standard_errors
-from sklearn_nnrecover.networks.moment_recovery import (
-    MomentChecks,
-    MomentResult,
-    fit_moments,
-    gather_evidence,
-    some_rows,
-)
-from sklearn_nnrecover.networks.pure_neuron_moments import SampleMoments, choose_width
+from sklearn_nnrecover.networks.fourth_order_moments import SampleMoments
+from sklearn_nnrecover.networks.moment_evidence import gather_evidence, some_rows
+from sklearn_nnrecover.networks.moment_recovery import MomentChecks, MomentResult, fit_moments
+from sklearn_nnrecover.networks.pure_neuron_moments import choose_width
 from sklearn_nnrecover.networks.recovery import is_linear, recover
 from sklearn_nnrecover.networks.rectified_activations import RELU, Activation, leaky_relu
 from sklearn_nnrecover.networks.solvers import Options, Recovery

@@ -5,12 +5,13 @@ import pytest
 
 from sklearn_nnrecover.networks import SymmetricMoments
 from sklearn_nnrecover.networks.design import orthonormal_design
+from sklearn_nnrecover.networks.fourth_order_moments import SampleMoments
 from sklearn_nnrecover.networks.input_symmetry import (
     symmetry_of_moments,
     symmetry_of_outputs,
     symmetry_of_samples,
 )
-from sklearn_nnrecover.networks.pure_neuron_moments import SampleMoments, linear_part
+from sklearn_nnrecover.networks.pure_neuron_moments import linear_part
 
 
 def three_tests(X, y):

@@ -6,13 +6,15 @@ import pytest
 from sklearn_nnrecover.metrics import recovery_error
 from sklearn_nnrecover.networks import SymmetricMoments
 from sklearn_nnrecover.networks.design import orthonormal_design
-from sklearn_nnrecover.networks.pure_neuron_moments import (
+from sklearn_nnrecover.networks.fourth_order_moments import (
     SampleMoments,
     SummedMoments,
+    whiten_moments,
+)
+from sklearn_nnrecover.networks.pure_neuron_moments import (
     choose_width,
     estimate_network,
     estimate_with_width,
-    whiten_moments,
 )
 
 
