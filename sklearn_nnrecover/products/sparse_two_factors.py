@@ -65,7 +65,12 @@ def intersection_factor(
     if min(Y.shape) < 2 or Y.nnz == 0 or Y.nnz > MAX_DENSITY * Y.shape[0] * Y.shape[1]:
         return None
     best = yield from finest_factors(Y, rng=rng, max_sweeps=budget)
-    evidence = atom_evidence(Y, best.C, best.D)
+    # Rows or columns that are multiples of each other count once as evidence.
+    rows, columns = _one_of_parallel(Y, rng), _one_of_parallel(Y.T.tocsr(), rng)
+    codes = sp.csr_array(best.C[rows])
+    evidence = atom_evidence(
+        sp.csr_array(Y[rows][:, columns]), codes, sp.csr_array(best.D[:, columns])
+    )
     if not evidence.identified.any() or best.C.nnz + best.D.nnz >= Y.nnz:
         return None
     found_again = np.ones(best.D.shape[0], dtype=np.intp)
@@ -77,7 +82,7 @@ def intersection_factor(
         proven &= np.diff(best.D.indptr) <= n_nonzero
     if n_init < 3:
         proven[:] = False
-    proven = beyond_leftovers(best.C, best.D, proven, same=agreement_probability(Y.data))
+    proven = beyond_leftovers(codes, best.D, proven, same=agreement_probability(Y.data))
     if not proven.any():
         return None
     return Peel(
@@ -111,6 +116,12 @@ def finest_factors(
         order = np.argsort(single, kind="stable")
         found = TwoFactors(clean(codes[:, order], 0.0), inner.D[order], int(single.sum()))
     return found
+
+
+def _one_of_parallel(A: sp.csr_array, rng: np.random.RandomState) -> np.ndarray:
+    """One of each set of parallel non-zero rows, in order."""
+    kept = distinct_rows(row_gauge(A)[0], rng).representative
+    return np.sort(kept[np.diff(A.indptr)[kept] > 0])
 
 
 def _shuffled_start(Y: sp.csr_array, rng: np.random.RandomState, budget: int) -> Steps[TwoFactors]:

@@ -13,6 +13,7 @@ from sklearn_nnrecover.products.column_intersections import distinct_rows
 from sklearn_nnrecover.products.description_length import two_sparse_factors
 from sklearn_nnrecover.products.factor_gauge import row_gauge
 from sklearn_nnrecover.products.sparse_two_factors import finest_factors, intersection_factor
+from sklearn_nnrecover.products.untouched_cells import agreement_probability, beyond_leftovers
 
 
 def share_of_rows_found(rows, found, rng):
@@ -71,8 +72,10 @@ def test_identified_atoms_are_true(seed, rng, size):
     )
     found = run_to_end(two_sparse_factors(X, rng=rng))
     evidence = atom_evidence(X, found.C, found.D)
-    assert evidence.identified.mean() > 0.5
-    claimed = found.D[np.flatnonzero(evidence.identified)]
+    same = agreement_probability(X.data)
+    proven = beyond_leftovers(found.C, found.D, evidence.identified, same=same)
+    assert proven.mean() > 0.5
+    claimed = found.D[np.flatnonzero(proven)]
     assert share_of_rows_found(claimed, truth.factors_[1], rng) == 1
 
 
