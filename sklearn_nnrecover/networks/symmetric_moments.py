@@ -136,6 +136,7 @@ class SymmetricMoments:
         Returns
         -------
         ndarray of shape (n_group, n_features (n_features + 1) / 2)
+            A view of the sums.
         """
         return self._mixed[self._rows()[group]]
 
@@ -188,6 +189,7 @@ class SymmetricMoments:
         Returns
         -------
         self : SymmetricMoments
+            The same sums, updated.
 
         Raises
         ------
@@ -297,6 +299,7 @@ class SymmetricMoments:
         Returns
         -------
         dict
+            What ``from_dict`` takes.
         """
         arrays = {}
         if self.n_features:
@@ -322,6 +325,7 @@ class SymmetricMoments:
         Returns
         -------
         SymmetricMoments
+            The same sums.
         """
         result = cls()
         result.n_features, result.n_outputs = int(stored["n_features"]), int(stored["n_outputs"])
