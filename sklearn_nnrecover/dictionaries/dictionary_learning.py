@@ -20,6 +20,7 @@ from sklearn_nnrecover.dictionaries.alternating_minimization import (
 from sklearn_nnrecover.dictionaries.calibration import LearningOptions, calibrate
 from sklearn_nnrecover.dictionaries.encoders import THRESHOLDING, CodeRule
 from sklearn_nnrecover.dictionaries.polishing import Polished, polish
+from sklearn_nnrecover.dictionaries.replacement import pooled_atoms
 from sklearn_nnrecover.dictionaries.samples import Samples
 from sklearn_nnrecover.dictionaries.stability import agreement_threshold, matched_cosines
 from sklearn_nnrecover.dictionaries.support_growth import (
@@ -183,10 +184,11 @@ def learn_with_halves(
 ) -> Steps[list[Learned]]:
     """Learn from all samples and, independently, from each half.
 
-    Where data are explained but the three disagree in some atoms (not in most: then the data are to
-    blame), a start may have failed: each of them then gets another start, up to ``n_init`` in all,
-    and keeps what explains its samples with fewer active atoms or a shorter description. Halves
-    never begin at ``start``: they must be independent of it.
+    Where data are explained but the three disagree in some atoms, or in how many a sample has, a
+    start may have failed (where they disagree in most, the data are to blame). Each of them then
+    gets another start, up to ``n_init`` in all, pools its atoms with the best so far, and keeps
+    what explains its samples with fewer active atoms or a shorter description. Halves never begin
+    at ``start``: they must be independent of it.
 
     Returns
     -------
@@ -200,17 +202,38 @@ def learn_with_halves(
         best.append((yield from learn_dictionary(source, options, rng, start=first)))
     for attempt in range(options.n_init - 1 if halves else 0):
         agreement = _agreement(best)
-        if best[0].open_share > 2 * ALPHA or agreement == 1 or agreement < 0.5:
+        widths = {each.rule.n_nonzero for each in best}
+        agreed = agreement == 1 and len(widths) == 1
+        if best[0].open_share > 2 * ALPHA or agreed or agreement < 0.5:
             break
-        width = min(each.rule.n_nonzero for each in best)
-        if options.grow and attempt % 2 == 0 and width > 1:
+        width = min(widths)
+        if options.grow and attempt % 2 == 0 and width > 1 and len(widths) == 1:
             width -= 1
         rule = replace(options.rule, n_nonzero=width) if options.grow else options.rule
         for i, source in enumerate(sources):
             other = options._replace(n_init=1, rule=rule)
             again = yield from learn_dictionary(source, other, rng)
-            best[i] = min(best[i], again, key=_preference)
+            pooled = yield from _pool(source, best[i], again, options, rng)
+            best[i] = min(best[i], again, pooled, key=_preference)
     return best
+
+
+def _pool(
+    samples: Samples,
+    first: Learned,
+    second: Learned,
+    options: LearningOptions,
+    rng: np.random.RandomState,
+) -> Steps[Learned]:
+    """Polish the first with the atoms that only the second one found."""
+    D = first.polished.atoms
+    n_rows = explored_rows(len(samples), *D.shape)
+    X = samples.read(np.sort(rng.permutation(len(samples))[:n_rows]), np.float32)
+    atoms = pooled_atoms(X, D, second.polished.atoms, first.rule)
+    if atoms is D:
+        return first
+    start = Start(atoms, first.rule.n_nonzero, np.inf)
+    return (yield from learn_dictionary(samples, options, rng, start=start))
 
 
 def _preference(learned: Learned) -> tuple[bool, int, float]:

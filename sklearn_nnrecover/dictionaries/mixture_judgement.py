@@ -151,7 +151,9 @@ def _lack_of_fit(samples: Samples, mixture: Mixture, rng: np.random.RandomState)
     weights, _ = responsibilities(X, mixture.means, variance, log_share)
     labels = np.sum(weights.cumsum(axis=1) < rng.rand(len(X), 1), axis=1)
     labels = np.minimum(labels, len(mixture.means) - 1)
-    centred = (X - mixture.means[labels]) / np.sqrt(variance)
+    # A mean of c samples takes a share 1 / c of their variance.
+    kept = 1 - 1 / np.maximum(mixture.counts, 2)
+    centred = (X - mixture.means[labels]) / np.sqrt(variance * kept[labels])[:, None]
     counts = np.bincount(labels, minlength=len(mixture.means))
     square = np.einsum("ij,ij->i", centred, centred)
     smallest = [stats.kstest(square, stats.chi2(X.shape[1]).cdf).pvalue]
@@ -159,5 +161,5 @@ def _lack_of_fit(samples: Samples, mixture: Mixture, rng: np.random.RandomState)
         own = centred[labels == j]
         gram = own.T @ own if len(own) > own.shape[1] else own @ own.T
         longest = float(np.linalg.eigvalsh(gram)[-1])
-        smallest.append(tracy_widom_tail(longest, int(counts[j]) - 1, X.shape[1]))
+        smallest.append(tracy_widom_tail(longest, int(counts[j]), X.shape[1]))
     return float(min(1.0, 2 * smallest[0], 2 * min(smallest[1:], default=1.0) * len(smallest)))

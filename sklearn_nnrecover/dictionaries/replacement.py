@@ -10,6 +10,9 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse, stats
 
+from sklearn_nnrecover.dictionaries.encoders import CodeRule, encode
+from sklearn_nnrecover.dictionaries.stability import agreement_threshold, matched_cosines
+
 MIN_USERS = 8  # samples of an atom before its residuals say anything about its shape
 
 
@@ -62,6 +65,38 @@ def replace_idle_atoms(
     rows = rows[np.argsort(-square[rows], kind="stable")]
     D[idle] = residual[rows] / np.sqrt(square[rows])[:, None]
     return idle
+
+
+def pooled_atoms(X: np.ndarray, D: np.ndarray, other: np.ndarray, rule: CodeRule) -> np.ndarray:
+    """Give atoms of D to those that another start found and D lacks.
+
+    Each start misses other atoms, and puts something in their place that stands for parts of
+    several. Coded by all of them together, samples prefer the true ones: those that carry least
+    go.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_samples, n_features)
+        Samples.
+    D, other : ndarrays of shape (n_components, n_features)
+        Unit-norm atoms of two starts.
+    rule : CodeRule
+        ``n_nonzero`` and the signs of codes.
+
+    Returns
+    -------
+    ndarray of shape (n_components, n_features)
+        D itself where it lacks nothing.
+    """
+    cosine = matched_cosines(other, D, signed=not rule.nonnegative)
+    missing = other[cosine < agreement_threshold(*D.shape)]
+    if not len(missing):
+        return D
+    pool = np.vstack([D, missing]).astype(X.dtype)
+    codes = encode(X, pool, CodeRule("omp", rule.n_nonzero, nonnegative=rule.nonnegative))
+    energy = np.bincount(codes.indices, weights=codes.data**2, minlength=len(pool))
+    kept = np.sort(np.argsort(-energy, kind="stable")[: len(D)])
+    return np.vstack([D, missing])[kept] if kept[-1] >= len(D) else D
 
 
 def stuck_atoms(

@@ -7,10 +7,12 @@ from sklearn_nnrecover.datasets import make_sparse_codes
 from sklearn_nnrecover.dictionaries.encoders import CodeRule, encode
 from sklearn_nnrecover.dictionaries.replacement import (
     chance_coherence,
+    pooled_atoms,
     replace_idle_atoms,
     split_overloaded_atoms,
     stuck_atoms,
 )
+from sklearn_nnrecover.dictionaries.stability import matched_cosines
 
 
 @pytest.fixture
@@ -83,3 +85,26 @@ def test_chance_coherence_bounds_random_atoms(rng, m, n):
     # Binomial(200, .01) exceeds 12 with probability 3e-7.
     assert np.sum(np.array(worst) > limit) <= 12
     assert np.max(worst) > 0.5 * limit
+
+
+@pytest.mark.parametrize("nonnegative", [False, True])
+def test_two_starts_that_miss_different_atoms_make_one_that_misses_none(rng, nonnegative):
+    X, truth = make_sparse_codes(
+        3000,
+        30,
+        n_components=40,
+        n_nonzero=3,
+        nonnegative=nonnegative,
+        noise=0.1,
+        random_state=rng,
+    )
+    first, second = truth.components_.copy(), truth.components_.copy()
+    wrong = rng.standard_normal((4, 30))
+    first[:2], second[5:7] = wrong[:2], wrong[2:]
+    first /= np.linalg.norm(first, axis=1, keepdims=True)
+    second /= np.linalg.norm(second, axis=1, keepdims=True)
+    rule = CodeRule("omp", 3, nonnegative=nonnegative)
+    pooled = pooled_atoms(X, first, second, rule)
+    assert matched_cosines(pooled, truth.components_, signed=not nonnegative).min() > 0.999
+    assert pooled_atoms(X, truth.components_, second, rule) is truth.components_
+    assert pooled_atoms(X, first, first.copy(), rule) is first
