@@ -103,11 +103,13 @@ def range_depth_8(seed: int) -> dict:
     peel = run_to_end(information_set_factor(X, rng=rng))
     seconds = time.process_time() - start
     found = 0.0 if peel is None else share_found(truth.factors_[-1], peel.factor)
+    # Rows that no node of the layer before uses leave no trace in X.
+    rank = int(np.linalg.matrix_rank(X))
     return {
         "planted_rows_exact": found,
-        "rank": float(np.linalg.matrix_rank(X)),
+        "rank": rank,
         "seconds": seconds,
-        "success": found >= 0.99,
+        "success": round(found * 500) >= rank,
     }
 
 
