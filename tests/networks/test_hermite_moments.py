@@ -37,7 +37,8 @@ def gaussian_problem(rng, n, d, k, m, activation=RELU, bias=0.0, orthogonal=True
         W = W + 0.4 * rng.standard_normal((d, k)) / sqrt(d)
         W /= np.linalg.norm(W, axis=0)
     b = bias * rng.standard_normal(k)
-    A = np.linalg.qr(rng.standard_normal((max(k, m), max(k, m))))[0][:k, :m]
+    # With fewer outputs a random unit may have next to no output weight, and be invisible.
+    A = np.linalg.qr(rng.standard_normal((m, m)))[0][:k] if m >= k else rng.choice([-1, 1], (k, m))
     T = X @ W + b
     samples, _ = orthonormal_design(X, activation.value(T) @ A, np.ones(n), intercept=True)
     return samples, np.linalg.lstsq(samples.Z, T, rcond=None)[0]
