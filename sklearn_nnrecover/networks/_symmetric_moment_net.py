@@ -216,6 +216,11 @@ class SymmetricMomentNet(
         samples, design = orthonormal_design(
             X, Y, weight, intercept=self.fit_intercept, eps=float(np.finfo(self.dtype_).eps)
         )
+        told = np.any(samples.Z != 0, axis=1) | np.any(samples.Y != 0, axis=1)
+        if np.any(told) and not np.all(told):
+            # Without biases zero outputs of zero inputs say nothing.
+            X, Y, weight = X[told], Y[told], weight[told]
+            samples = samples._replace(Z=samples.Z[told], Y=samples.Y[told], weight=weight)
         result = self._iterate(self._recover(X, Y, samples, design, rng))
         self.n_rows_ = float(weight.sum())
         self._set_result(result, samples, design, rng)

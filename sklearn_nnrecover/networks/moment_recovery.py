@@ -20,6 +20,7 @@ from sklearn_nnrecover.networks.input_symmetry import (
     symmetry_of_samples,
 )
 from sklearn_nnrecover.networks.lack_of_fit import lack_of_fit
+from sklearn_nnrecover.networks.least_squares_search import search_least_squares
 from sklearn_nnrecover.networks.moment_evidence import (
     Evidence,
     gather_evidence,
@@ -44,11 +45,16 @@ from sklearn_nnrecover.networks.two_layer_network import (
 )
 from sklearn_nnrecover.networks.variable_projection import variable_projection
 from sklearn_nnrecover.networks.verdict import LACK_OF_FIT_LEVEL, is_zero_residual
+from sklearn_nnrecover.networks.width_selection import bic
 
 # p-value below which more units than outputs are looked for.
 SATURATED_LEVEL = 0.05
 # Steps of the fit that tells whether biases are what is missing, and samples its test looks at.
 MOST_BIASED_STEPS = 30
+# Equations per parameter from which the tests can be relied on, and steps of a search that is made
+# where they cannot.
+MANY_EQUATIONS = 50
+WIDER_STEPS = 100
 MOST_TESTED = 500
 
 Condition = tuple[str, Any, Any, bool, str]
@@ -237,7 +243,9 @@ def fit_moments(
         counted = np.isfinite(estimate.gap) and estimate.gap >= MIN_GAP
         saturated = n_hidden is None and wider == min(p, m) and not counted
         found = MomentResult(evidence, network, checks)
-        found = yield from _with_problem(found, samples, part, saturated, rng)
+        few = samples.Y.size < MANY_EQUATIONS * samples.n_parameters(wider)
+        doubtful = n_hidden is None and (few or not counted)
+        found = yield from _with_problem(found, samples, part, saturated, doubtful, rng)
         if result is None or not found.problem:
             result = found
         if not found.problem or found.settled:
@@ -266,7 +274,10 @@ def _without_kinks(
     network = yield from refine(samples, network, options, part)
     loss = residual_sum_of_squares(network, samples)
     evidence = yield from gather_evidence(network, loss, samples, part, options, rng)
-    return evidence if evidence.lack_of_fit.p_value >= SATURATED_LEVEL else None
+    fits = evidence.lack_of_fit.p_value >= SATURATED_LEVEL
+    if not fits or (yield from wider_is_better(evidence.recovery.network, part, rng)):
+        return None
+    return evidence
 
 
 def _with_problem(
@@ -274,13 +285,18 @@ def _with_problem(
     samples: Samples,
     part: Samples,
     saturated: bool,
+    doubtful: bool,
     rng: np.random.RandomState,
 ) -> Steps[MomentResult]:
     """Say why a refined network is not to be believed, if it is not."""
     assert result.evidence is not None
     evidence = result.evidence
     fits = evidence.lack_of_fit.p_value >= (SATURATED_LEVEL if saturated else LACK_OF_FIT_LEVEL)
-    if is_zero_residual(evidence.recovery.loss, samples) or fits:
+    if is_zero_residual(evidence.recovery.loss, samples):
+        return result
+    if fits:
+        if doubtful and (yield from wider_is_better(evidence.recovery.network, part, rng)):
+            return result._replace(problem="a wider network explains more than noise")
         return result
     worst = min(evidence.tests, key=lambda test: test.p_value)
     problem = f"its residuals point to {worst.name} (p-value {worst.p_value:.1e})"
@@ -289,6 +305,41 @@ def _with_problem(
     if biased:
         biased = yield from biases_explain(evidence.recovery.network, part, rng)
     return result._replace(problem=problem, settled=biased)
+
+
+def wider_is_better(
+    network: TwoLayerNetwork, samples: Samples, rng: np.random.RandomState
+) -> Steps[bool]:
+    """Whether one more unit lowers the information criterion.
+
+    Tests of few samples see little; a criterion that favours a wider network says that the width
+    is to be searched for.
+
+    Parameters
+    ----------
+    network : TwoLayerNetwork
+        Least-squares optimum.
+    samples : Samples
+        Some of its samples.
+    rng : RandomState
+        Draws the starts.
+
+    Yields
+    ------
+    Step
+
+    Returns
+    -------
+    bool
+    """
+    k = network.n_hidden
+    if samples.n_parameters(k + 1) >= samples.Y.size:
+        return False
+    search = yield from search_least_squares(
+        samples, k + 1, rng=rng, activation=network.activation, n_init=1, max_iter=WIDER_STEPS
+    )
+    own = bic(residual_sum_of_squares(network, samples), k, samples)
+    return bool(bic(search.loss, k + 1, samples) < own)
 
 
 def biases_explain(

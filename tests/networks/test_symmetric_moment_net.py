@@ -330,6 +330,22 @@ def test_outputs_without_units(rng, draw, kind):
     np.testing.assert_allclose(net.predict(X), y, atol=1e-9)
 
 
+def test_zero_rows_say_nothing(rng, draw):
+    X, y, truth = draw(n=500)
+    rows = np.r_[np.zeros((3, 6)), X], np.r_[np.zeros((3, 4)), y]
+    net = SymmetricMomentNet(random_state=0).fit(*rows)
+    assert net.report_.status == "exact"
+    assert recovery_error(net, truth) < 1e-10
+
+
+def test_few_noiseless_samples_are_not_taken_for_noise(draw):
+    X, y, truth = draw(n=250, d=5, k=3, m=2)
+    net = quiet(SymmetricMomentNet(random_state=0).fit, X, y)
+    # Two units with error bars would pass a test of so few samples, and be wrong.
+    assert net.report_.status != "approximate"
+    assert net.report_.status != "exact" or recovery_error(net, truth) < 1e-9
+
+
 def test_bad_parameters(draw):
     X, y, _ = draw(n=50)
     for parameters in ({"negative_slope": 1.0}, {"method": "best"}, {"n_refits": -1}, {"query": 3}):
