@@ -53,6 +53,10 @@ COINCIDENCES = 2
 FIRST_LEVEL = 3.0
 FALL = 0.7
 LAST_LEVEL = 1e-5
+# Share of the rows that a smaller rank must complete of those that a larger one does.
+MOST_ROWS = 0.95
+# Median residual of a row, or a column, whose fit is no fit.
+LOST = 1e-2
 # Levels stay above this many times the typical residual.
 LEVEL_OF_RESIDUAL = 10.0
 # Residual of entries without an error after least squares, in units of their rounding.
@@ -216,23 +220,35 @@ def robust_low_rank(
     if limit < 1:
         return failed
     center, spread = robust_scale(Y)
-    scaled = (Y - center) / spread
-    start = yield from principal_component_pursuit(np.clip(scaled, -CLIP, CLIP), max_iter=max_iter)
-    rounding = eps * ROUNDING_UNITS * (1 + np.abs(center) / spread)
+    # Medians would add a constant direction, as weak as they are near to the means.
+    scaled, middle = Y / spread, center / spread
+    clipped = np.clip(scaled, middle - CLIP, middle + CLIP)
+    start = yield from principal_component_pursuit(clipped, max_iter=max_iter)
+    rounding = eps * ROUNDING_UNITS * (1 + np.abs(middle))
     best: LowRankSplit | None = None
     ranks = rank_candidates(start, limit)
     while ranks:
         rank = ranks.pop(0)
-        if best is not None and rank >= best.rank:
+        if best is not None and rank >= best.rank and best.complete.mean() > MOST_ROWS:
             continue
         fitted = yield from graduated_fit(scaled, start, rank, max_iter=max_iter)
         split = yield from _mask_and_complete(scaled, fitted, rounding, rank, max_iter)
-        if split is not None:
-            # Of the ranks that fit, the smallest: a larger one leaves masked entries undetermined.
-            best, ranks = split, [rank - 1] if rank > 1 else []
+        # Of the ranks that fit, the smallest: a larger one leaves masked entries undetermined. But
+        # too small a rank fits the rows on which some unit is inactive, and those only.
+        if split is None or (best is not None and split.rank == best.rank):
+            continue
+        if best is None:
+            better = True
+        elif rank < best.rank:
+            better = bool(split.complete.sum() >= MOST_ROWS * best.complete.sum())
+        else:
+            better = bool(best.complete.sum() < MOST_ROWS * split.complete.sum())
+        if better:
+            best = split
+            ranks += [rank - 1] if rank > 1 else []
     if best is None:
         return failed._replace(reason="no low rank")
-    return best._replace(low_rank=np.where(best.outliers, center + spread * best.low_rank, Y))
+    return best._replace(low_rank=np.where(best.outliers, spread * best.low_rank, Y))
 
 
 def graduated_fit(
@@ -319,10 +335,29 @@ def _weighted_rows(Y: np.ndarray, weight: np.ndarray, basis: np.ndarray) -> np.n
     return solution
 
 
+def _refit_lost_rows(Y: np.ndarray, fitted: np.ndarray, basis: np.ndarray) -> np.ndarray:
+    """Fit the rows that hardly any entry agrees with again, the basis of row space held."""
+    lost = np.median(np.abs(Y - fitted), axis=1) > LOST
+    if not lost.any() or lost.mean() > LARGEST_SHARE:
+        return fitted
+    fitted, level = fitted.copy(), FIRST_LEVEL
+    residual = Y[lost]
+    while level > LAST_LEVEL:
+        weight = (1 + (residual / level) ** 2) ** -2
+        fitted[lost] = _weighted_rows(Y[lost], weight, basis) @ basis.T
+        residual = Y[lost] - fitted[lost]
+        level *= FALL
+    return fitted
+
+
 def _mask_and_complete(
     Y: np.ndarray, fitted: np.ndarray, rounding: np.ndarray, rank: int, max_iter: int
 ) -> Steps[LowRankSplit | None]:
     """Mask what a fit does not reproduce; least squares on the rest, until that is reproduced."""
+    left, _, right = np.linalg.svd(fitted, full_matrices=False)
+    # A column or a row may be lost to its errors while the factors of all others are right.
+    fitted = _refit_lost_rows(Y.T, fitted.T, left[:, :rank]).T
+    fitted = _refit_lost_rows(Y, fitted, right[:rank].T)
     right = np.linalg.svd(fitted, full_matrices=False)[2][:rank]
     residual = np.abs(Y - fitted)
     level, stalled = LEVEL_OF_RESIDUAL * float(np.median(residual)), 0
