@@ -165,6 +165,7 @@ class _System:
         """Rows [q x z, g x z, vec(qq')] of the samples, and the squared size of their rounding."""
         Q, Z, g = self.Q[index], self.Z[index], self.n_linear
         size = np.einsum("ij,ij->i", Q, Q) + np.einsum("ij,ij->i", Z, Z)
+        size = np.where(size > 0, size, 1.0)
         # Any scaling of an equation is allowed; this one makes their rounding errors alike.
         scale = np.sqrt(size)[:, None]
         Q, Z = Q / scale, Z / scale

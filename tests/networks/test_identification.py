@@ -81,6 +81,7 @@ def test_unit_is_identified_on_the_span_of_its_active_rows(rng, seed):
     W[5] = 0.0
     X[X @ W[:, 0] + b[0] > 0, 5] = 0.0
     W[5, 1:] = rng.randn(3)
+    b[1:] = -np.median(X @ W, axis=0)[1:]
     samples, design, network = at_truth(X, W, b, A, c)
     found = identify(network, samples)
     assert [unit.active_rank for unit in found.units] == [6, 7, 7, 7]

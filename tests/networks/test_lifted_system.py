@@ -100,6 +100,15 @@ def test_zero_one_inputs_enlarge_only_the_other_null_space(rng):
         assert recovery_error(network, truth) < 1e-9
 
 
+def test_a_row_of_zeros_says_nothing(rng):
+    X = INPUTS["normal"](rng, 400)
+    X[7] = 0.0
+    Y, truth = teacher(rng, X, bias=False)
+    lifted, network = recover(X, Y, intercept=False)
+    assert lifted.proven
+    assert recovery_error(network, truth) < 1e-11
+
+
 def test_weights_count_as_repetitions(rng):
     X = INPUTS["normal"](rng, 400)
     Y, truth = teacher(rng, X)
