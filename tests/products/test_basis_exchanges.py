@@ -35,8 +35,10 @@ def test_a_basis_without_rivals_stays(rng):
 
 def test_what_is_left_stays_a_basis(rng):
     F = np.zeros((15, 40))
-    for row in F:
-        row[rng.choice(40, 3, replace=False)] = rng.choice([-1.0, 1], 3)
+    while np.linalg.matrix_rank(F) < 15:
+        F[:] = 0.0
+        for row in F:
+            row[rng.choice(40, 3, replace=False)] = rng.choice([-1.0, 1], 3)
     pool = np.vstack([F, F[:-1] + F[1:], F[:-1] - F[1:]])
     space = row_space(rng.standard_normal((60, 15)) @ F)
     start = np.r_[np.arange(14), 15 + 13]
