@@ -57,7 +57,9 @@ def error_dependence(outliers: np.ndarray, samples: Samples, V: np.ndarray) -> f
     if spare <= 0 or basis.shape[1] < 2 or total == 0:
         return 1.0
     degrees = basis.shape[1] - 1
-    left = max(total - explained, np.finfo(float).tiny)
+    left = total - explained
+    if left <= np.finfo(float).eps * total:
+        return 0.0
     return float(f_distribution.sf(explained / degrees / (left / spare), degrees, spare))
 
 

@@ -277,13 +277,15 @@ def _settled(vectors: np.ndarray, matrices: np.ndarray, max_iter: int = 500) -> 
         gram = diagonal.T @ diagonal
         square = np.diag(gram)
         right = np.einsum("iab,ib->ab", rotated, diagonal)
-        determinant = np.multiply.outer(square, square) - gram**2
-        np.fill_diagonal(determinant, 1.0)
-        step = (square[:, None] * right - gram * right.T) / determinant
-        np.fill_diagonal(step, 0.0)
-        # Scales are a gauge of the unmixing rows: relative to them the step has a size.
-        scale = np.sqrt(np.sqrt(square))
-        size = float(np.abs(step * scale / scale[:, None]).max())
+        # Matrices that cannot be diagonalised lead anywhere: what is not finite ends the iteration.
+        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
+            determinant = np.multiply.outer(square, square) - gram**2
+            np.fill_diagonal(determinant, 1.0)
+            step = (square[:, None] * right - gram * right.T) / determinant
+            np.fill_diagonal(step, 0.0)
+            # Scales are a gauge of the unmixing rows: relative to them the step has a size.
+            scale = np.sqrt(np.sqrt(square))
+            size = float(np.abs(step * scale / scale[:, None]).max())
         if not np.isfinite(size) or size > 0.5 or (size > 0.9 * last and size < 1e-12):
             break
         last = size
