@@ -18,8 +18,10 @@ from sklearn_nnrecover.networks.estimated_starts import (
     search_from_estimates,
     width_of_estimates,
 )
+from sklearn_nnrecover.networks.fourth_order_moments import SampleMoments
 from sklearn_nnrecover.networks.hermite_moments import hermite_start, looks_gaussian
 from sklearn_nnrecover.networks.independent_components import component_start
+from sklearn_nnrecover.networks.input_symmetry import symmetry_of_samples
 from sklearn_nnrecover.networks.least_squares_search import Search, search_least_squares
 from sklearn_nnrecover.networks.lifted_system import (
     Lifted,
@@ -35,6 +37,7 @@ from sklearn_nnrecover.networks.overparametrized import (
     reduce_recovery,
 )
 from sklearn_nnrecover.networks.pencil import pencil_recovery
+from sklearn_nnrecover.networks.pure_neuron_moments import estimate_network
 from sklearn_nnrecover.networks.rectified_activations import RELU, Activation
 from sklearn_nnrecover.networks.superfluous_units import (
     search_with_spare_units,
@@ -216,6 +219,9 @@ def solve_varpro(
     elif moments_are_cheap(samples, n_hidden, options.activation):
         # A first run at the price of some matrix products; it still takes another one to agree.
         known = hermite_start(samples, n_hidden, options.activation, rng)
+    elif symmetric_moments_are_cheap(samples, n_hidden, options.activation):
+        slope = options.activation.negative_slope or 0.0
+        known = estimate_network(SampleMoments(samples), n_hidden, rng=rng, slope=slope).V
     affordable = int(SEARCH_WORK / step_work(samples, n_hidden))
     search = yield from search_least_squares(
         samples,
@@ -240,6 +246,18 @@ def moments_are_cheap(samples: Samples, n_hidden: int, activation: Activation) -
         and samples.Y.size >= equations
         and (samples.Y.shape[1] > 1 or n_hidden == 1)
         and looks_gaussian(samples)
+    )
+
+
+def symmetric_moments_are_cheap(samples: Samples, n_hidden: int, activation: Activation) -> bool:
+    """Whether inputs look symmetric, so that pure neurons estimate the units (Corollary 5)."""
+    equations = MOMENT_EQUATIONS * samples.n_parameters(n_hidden, activation)
+    return (
+        not samples.intercept
+        and activation.negative_slope is not None
+        and n_hidden <= min(samples.Z.shape[1], samples.Y.shape[1])
+        and samples.Y.size >= equations
+        and symmetry_of_samples(samples).passed
     )
 
 
