@@ -22,7 +22,9 @@ from sklearn_nnrecover.networks.verdict import MIN_REDUNDANCY, Verdict, noiseles
 # Share of the outputs that may be taken for gross errors: the others must be the majority.
 LARGEST_ERROR_SHARE = 0.5
 # Level of the test that the errors of a row do not depend on its inputs.
-DEPENDENCE_LEVEL = 1e-6
+DEPENDENCE_LEVEL = 1e-4
+# Directions whose products are features: enough to see cells in any of them.
+MOST_DIRECTIONS = 12
 
 
 def error_dependence(outliers: np.ndarray, samples: Samples, V: np.ndarray) -> float:
@@ -43,11 +45,25 @@ def error_dependence(outliers: np.ndarray, samples: Samples, V: np.ndarray) -> f
     Returns
     -------
     float
-        p-value of the regression of the counts on the design and the sides of all kinks; 1 where
-        there are too few rows to tell.
+        p-value of the regression of the counts on the design, its products and the sides of all
+        kinks; 1 where there are too few rows to tell.
+
+    Notes
+    -----
+    A mask that covers up for missing units is a union of cells of their hyperplanes. Its odd part
+    shows in linear functions; that of cells on opposite sides (one of two units active) is even,
+    and shows in products only.
     """
     counts = outliers.sum(axis=1).astype(float)
     features = np.column_stack([np.ones(len(counts)), samples.Z, samples.Z @ V > 0])
+    directions = np.eye(samples.Z.shape[1])
+    if len(directions) > MOST_DIRECTIONS:
+        random = np.random.RandomState(0).standard_normal((len(directions), MOST_DIRECTIONS))
+        directions = np.linalg.qr(random)[0]
+    along = samples.Z @ directions
+    first, second = np.triu_indices(along.shape[1])
+    if 3 * (features.shape[1] + len(first)) <= len(counts):
+        features = np.hstack([features, along[:, first] * along[:, second]])
     basis, singular, _ = np.linalg.svd(features, full_matrices=False)
     basis = basis[:, singular > 1e-8 * singular[0]]
     spare = len(counts) - basis.shape[1]

@@ -190,3 +190,16 @@ def test_winsorized_outputs_keep_constant_columns(rng):
     Y = np.column_stack([np.ones(9), np.eye(9)[0]])
     samples = Samples(rng.standard_normal((9, 2)), Y, np.ones(9), False)
     assert np.isfinite(winsorized(samples).Y).all() and winsorized(samples).Y[0, 1] > 0
+
+
+def test_masks_of_opposite_cells_depend_on_the_inputs(rng):
+    """Rows on which one of two units is active, not both: an even function of the inputs."""
+    Z = np.column_stack([rng.standard_normal((600, 4)), np.ones(600)])
+    samples = Samples(Z, np.zeros((600, 1)), np.ones(600), True)
+    V = rng.standard_normal((5, 2))
+    V[:, 1] -= V[:, 0] * (V[:, 0] @ V[:, 1]) / (V[:, 0] @ V[:, 0])
+    V[-1] = 0.0
+    active = Z @ V > 0
+    covered = active[:, [0]] != active[:, [1]]
+    assert error_dependence(covered, samples, V[:, :1]) < 1e-10
+    assert error_dependence(rng.rand(600, 1) < 0.3, samples, V[:, :1]) > 1e-6
