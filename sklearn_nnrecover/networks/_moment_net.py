@@ -3,22 +3,22 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 
-from sklearn_nnrecover.base.report import RecoveryReport
 from sklearn_nnrecover.exceptions import RecoveryWarning
-from sklearn_nnrecover.linalg.collinear_columns import column_relations, describe_relations
-from sklearn_nnrecover.networks._two_layer_net import TwoLayerNetMixin, unit_order
+from sklearn_nnrecover.networks._stored_net import (
+    StoredNetMixin,
+    in_fitted_order,
+    recovery_in_fitted_order,
+)
 from sklearn_nnrecover.networks.design import Design
 from sklearn_nnrecover.networks.error_bars import (
     UserWeights,
     mark_not_pinned,
     standard_errors,
     units_moved_by_rivals,
-    user_weights,
 )
 from sklearn_nnrecover.networks.lack_of_fit import LackOfFit, lack_of_fit
 from sklearn_nnrecover.networks.moment_evidence import Evidence, some_rows
@@ -63,22 +63,6 @@ class Judged(NamedTuple):
     checks: MomentChecks
 
 
-def in_fitted_order(network: TwoLayerNetwork, design: Design) -> TwoLayerNetwork:
-    """Put the units in the order in which the estimator stores them."""
-    order = unit_order(user_weights(network, design).A)
-    return replace(network, V=network.V[:, order], A=network.A[order])
-
-
-def in_fitted_order_recovery(recovery: Recovery, design: Design) -> Recovery:
-    """Put the units of a recovery, and what was counted for them, in that order."""
-    order = unit_order(user_weights(recovery.network, design).A)
-    counts = recovery.unit_agreement
-    return recovery._replace(
-        network=in_fitted_order(recovery.network, design),
-        unit_agreement=None if counts is None else counts[order],
-    )
-
-
 def score_conditions(tests: list[ScoreTest]) -> list[Condition]:
     """Score tests as conditions of the report."""
     meanings = {
@@ -99,7 +83,7 @@ def score_conditions(tests: list[ScoreTest]) -> list[Condition]:
     ]
 
 
-class MomentNetMixin(TwoLayerNetMixin):
+class MomentNetMixin(StoredNetMixin):
     """Judges networks that were refined from moments, and stores those that were not."""
 
     def _set_judged(self, judged: Judged, design: Design) -> None:
@@ -132,7 +116,7 @@ class MomentNetMixin(TwoLayerNetMixin):
         note = recovery.note
         if judged.checks.failed and not note:
             note = f"Moments alone do not support it: {', and '.join(judged.checks.failed)}."
-        self._report(verdict, conditions, note, design)
+        self._report(verdict, design, conditions=conditions, note=note)
         if verdict.status in ("partial", "not_recovered") or judged.checks.failed:
             warnings.warn(self.report_.reason, RecoveryWarning, stacklevel=4)
 
@@ -170,54 +154,16 @@ class MomentNetMixin(TwoLayerNetMixin):
             for j in range(network.n_hidden)
         ]
         verdict = Verdict("not_recovered", reason, None, [], units)
-        self._report(verdict, checks.conditions, note, design)
+        self._report(verdict, design, conditions=checks.conditions, note=note)
         if warn or failed:
             warnings.warn(self.report_.reason, RecoveryWarning, stacklevel=4)
-
-    def _store(self, network: TwoLayerNetwork, design: Design, errors: UserWeights) -> None:
-        self._set_network(*design.weights(network))
-        self.coefs_std_ = [errors.W.astype(self.dtype_), errors.A.astype(self.dtype_)]
-        self.intercepts_std_ = [errors.b.astype(self.dtype_), errors.c.astype(self.dtype_)]
-        p, m = network.V.shape[0], network.A.shape[1]
-        per_unit = p + m - network.activation.n_gauge
-        self.n_parameters_ = network.n_hidden * per_unit + (m if design.intercept else 0)
-
-    def _report(
-        self, verdict: Verdict, conditions: list[Condition], note: str, design: Design
-    ) -> None:
-        unvarying = self._unvarying(design)
-        reason = " ".join(filter(None, [verdict.reason, note, unvarying]))
-        variation = (
-            "dimensions in which X varies",
-            design.whitening.rank,
-            len(design.whitening.mean),
-            not unvarying,
-            "no constant or collinear columns, in whose directions weights are set to zero",
-        )
-        self.report_ = RecoveryReport(
-            verdict.status,
-            reason,
-            verdict.proof,
-            [*conditions, *verdict.conditions, variation],
-            verdict.units,
-        )
-
-    def _unvarying(self, design: Design) -> str:
-        """Name the columns that are constant or follow from others; empty if there are none."""
-        relations = column_relations(design.whitening.null_basis)
-        if not relations:
-            return ""
-        columns = [f"column {j}" for j in range(len(design.whitening.mean))]
-        names = getattr(self, "feature_names_in_", columns)
-        told = describe_relations(relations, [str(name) for name in names])
-        return f"X does not vary in every direction ({told}): weights there are set to zero."
 
 
 def evidence_of(
     recovery: Recovery, samples: Samples, design: Design, rng: np.random.RandomState
 ) -> Judged:
     """Judge a recovery of the registry of solvers, made without moments."""
-    recovery = in_fitted_order_recovery(recovery, design)
+    recovery = recovery_in_fitted_order(recovery, design)
     exact = is_zero_residual(recovery.loss, samples)
     errors = standard_errors(samples, design, recovery.network, exact=exact)
     part, tests = some_rows(samples, recovery.network.n_hidden, rng), []

@@ -10,7 +10,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from sklearn_nnrecover.base._sklearn_compat import _check_sample_weight, _fit_context
 from sklearn_nnrecover.linalg.steps import run_to_end
-from sklearn_nnrecover.networks._moment_net import Judged, MomentNetMixin, in_fitted_order
+from sklearn_nnrecover.networks._moment_net import Judged, MomentNetMixin
+from sklearn_nnrecover.networks._stored_net import in_fitted_order
 from sklearn_nnrecover.networks.design import ROUNDING_UNITS, Design
 from sklearn_nnrecover.networks.fourth_order_moments import SummedMoments, whiten_moments
 from sklearn_nnrecover.networks.input_symmetry import symmetry_of_moments

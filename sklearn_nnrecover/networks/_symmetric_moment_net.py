@@ -15,12 +15,8 @@ from sklearn_nnrecover.base.inputs import WeightedSamplesMixin
 from sklearn_nnrecover.base.iterations import IterationMixin
 from sklearn_nnrecover.linalg.canonical_rows import canonical_rows
 from sklearn_nnrecover.linalg.steps import Step, Steps
-from sklearn_nnrecover.networks._moment_net import (
-    Judged,
-    MomentNetMixin,
-    evidence_of,
-    in_fitted_order_recovery,
-)
+from sklearn_nnrecover.networks._moment_net import Judged, MomentNetMixin, evidence_of
+from sklearn_nnrecover.networks._stored_net import recovery_in_fitted_order
 from sklearn_nnrecover.networks._streamed_moments import StreamedMomentsMixin
 from sklearn_nnrecover.networks.design import Design, orthonormal_design
 from sklearn_nnrecover.networks.error_bars import standard_errors
@@ -314,7 +310,7 @@ class SymmetricMomentNet(
             )
         elif len(samples.Z) > 0:
             part = some_rows(samples, evidence.recovery.network.n_hidden, rng)
-        recovery = in_fitted_order_recovery(evidence.recovery, design)
+        recovery = recovery_in_fitted_order(evidence.recovery, design)
         exact = is_zero_residual(recovery.loss, samples)
         errors = standard_errors(samples, design, recovery.network, exact=exact)
         weight = float(samples.weight.sum())

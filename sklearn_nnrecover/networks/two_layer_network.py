@@ -20,6 +20,14 @@ import numpy as np
 from sklearn_nnrecover.networks.rectified_activations import RELU, Activation
 
 
+def count_parameters(
+    p: int, n_outputs: int, n_hidden: int, activation: Activation, intercept: bool
+) -> int:
+    """Free parameters of a network on p design columns, after the scale gauge of each unit."""
+    per_unit = p - activation.n_gauge + n_outputs
+    return n_hidden * per_unit + (n_outputs if intercept else 0)
+
+
 class Samples(NamedTuple):
     """Weighted samples in design coordinates.
 
@@ -48,7 +56,7 @@ class Samples(NamedTuple):
     def n_parameters(self, n_hidden: int, activation: Activation = RELU) -> int:
         """Free parameters of a network of this width, after the scale gauge of each unit."""
         p, m = self.Z.shape[1], self.Y.shape[1]
-        return n_hidden * (p - activation.n_gauge + m) + (m if self.intercept else 0)
+        return count_parameters(p, m, n_hidden, activation, self.intercept)
 
 
 @dataclass(frozen=True)
