@@ -23,6 +23,8 @@ from sklearn_nnrecover.networks.error_bars import (
 from sklearn_nnrecover.networks.lack_of_fit import LackOfFit, lack_of_fit
 from sklearn_nnrecover.networks.moment_evidence import Evidence, some_rows
 from sklearn_nnrecover.networks.moment_recovery import Condition, MomentChecks
+from sklearn_nnrecover.networks.noiseless_verdict import noiseless_verdict
+from sklearn_nnrecover.networks.noisy_verdict import noisy_verdict
 from sklearn_nnrecover.networks.score_tests import ScoreTest, score_tests
 from sklearn_nnrecover.networks.solvers import Recovery
 from sklearn_nnrecover.networks.two_layer_network import Samples, TwoLayerNetwork
@@ -31,8 +33,6 @@ from sklearn_nnrecover.networks.verdict import (
     Verdict,
     is_zero_residual,
     linear_verdict,
-    noiseless_verdict,
-    noisy_verdict,
 )
 
 # Operations of the test for lack of fit of networks with biases.

@@ -15,13 +15,10 @@ from sklearn_nnrecover.networks.error_bars import (
 )
 from sklearn_nnrecover.networks.lack_of_fit import lack_of_fit
 from sklearn_nnrecover.networks.masked_verdict import masked_verdict
+from sklearn_nnrecover.networks.noiseless_verdict import noiseless_verdict
+from sklearn_nnrecover.networks.noisy_verdict import noisy_verdict
 from sklearn_nnrecover.networks.task import Outcome
-from sklearn_nnrecover.networks.verdict import (
-    is_zero_residual,
-    linear_verdict,
-    noiseless_verdict,
-    noisy_verdict,
-)
+from sklearn_nnrecover.networks.verdict import is_zero_residual, linear_verdict
 
 
 class RecoveredNetMixin(StoredNetMixin):

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import abstractmethod
 from typing import Any
 
 import numpy as np
@@ -65,11 +66,11 @@ class StreamedMomentsMixin(MomentNetMixin):
     _magnitude: float
     _refining: bool
 
-    def _options(self) -> Options:
-        raise NotImplementedError
+    @abstractmethod
+    def _options(self) -> Options: ...
 
-    def _width(self) -> int | None:
-        raise NotImplementedError
+    @abstractmethod
+    def _width(self) -> int | None: ...
 
     @_fit_context(prefer_skip_nested_validation=True)
     def partial_fit(self, X: Any, y: Any, sample_weight: Any = None) -> Any:

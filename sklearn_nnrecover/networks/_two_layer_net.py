@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from abc import ABCMeta, abstractmethod
 from typing import Any
 
 import numpy as np
@@ -18,15 +19,17 @@ def unit_order(A: np.ndarray) -> np.ndarray:
     return np.argsort(-np.linalg.norm(A, axis=1), kind="stable")
 
 
-class TwoLayerNetMixin(ClassNamePrefixFeaturesOutMixin, TransformerMixin, RegressorMixin):
+class TwoLayerNetMixin(
+    ClassNamePrefixFeaturesOutMixin, TransformerMixin, RegressorMixin, metaclass=ABCMeta
+):
     """Decides how a two-layer network ``y = f(x W + b) A + c`` predicts and is handed on.
 
     The estimator provides ``_validate_samples`` and ``_activation()``; ``_set_network`` stores the
     weights in the gauge of the library.
     """
 
-    def _activation(self) -> Activation:
-        raise NotImplementedError
+    @abstractmethod
+    def _activation(self) -> Activation: ...
 
     def _set_network(self, W: np.ndarray, b: np.ndarray, A: np.ndarray, c: np.ndarray) -> None:
         """Fix scale and order of the hidden units and set the fitted arrays.

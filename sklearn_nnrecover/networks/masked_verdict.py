@@ -14,10 +14,11 @@ import numpy as np
 from scipy.stats import f as f_distribution
 
 from sklearn_nnrecover.networks.design import Design
+from sklearn_nnrecover.networks.noiseless_verdict import noiseless_verdict
 from sklearn_nnrecover.networks.solvers import Recovery
 from sklearn_nnrecover.networks.task import GrossErrors
 from sklearn_nnrecover.networks.two_layer_network import Samples
-from sklearn_nnrecover.networks.verdict import MIN_REDUNDANCY, Verdict, noiseless_verdict
+from sklearn_nnrecover.networks.verdict import MIN_REDUNDANCY, Verdict
 
 # Share of the outputs that may be taken for gross errors: the others must be the majority.
 LARGEST_ERROR_SHARE = 0.5

@@ -8,6 +8,7 @@ A solver is a generator ``solver(samples, n_hidden, options, rng)`` that yields 
 from __future__ import annotations
 
 from collections.abc import Callable
+from functools import wraps
 from typing import NamedTuple
 
 import numpy as np
@@ -144,7 +145,18 @@ Solver = Callable[
 ]
 
 
-NOT_RELU = Declined("it is for ReLU units")
+def for_relu(solver: Solver) -> Solver:
+    """Let a solver decline every other activation."""
+
+    @wraps(solver)
+    def declining(
+        samples: Samples, n_hidden: int | None, options: Options, rng: np.random.RandomState
+    ) -> Steps[Recovery | Declined]:
+        if not options.activation.is_relu:
+            return Declined("it is for ReLU units")
+        return (yield from solver(samples, n_hidden, options, rng))
+
+    return declining
 
 
 def reduction_work(samples: Samples, n_hidden: int | None) -> float:
@@ -170,12 +182,11 @@ def within_work(
     return None
 
 
+@for_relu
 def solve_lifted(
     samples: Samples, n_hidden: int | None, options: Options, rng: np.random.RandomState
 ) -> Steps[Recovery | Declined]:
     """Noiseless, at least as many outputs as units: null space of the lifted system."""
-    if not options.activation.is_relu:
-        return NOT_RELU
     lifted = lifted_recovery(samples, rng=rng, n_hidden=n_hidden)
     if lifted.reason == "null space too large":
         # Units active only where others are: pencils tell them apart, the null space proves them.
@@ -189,12 +200,11 @@ def solve_lifted(
     return Recovery(lifted.network, "lifted", loss, lifted=lifted)
 
 
+@for_relu
 def solve_pencil(
     samples: Samples, n_hidden: int | None, options: Options, rng: np.random.RandomState
 ) -> Steps[Recovery | Declined]:
     """Noiseless, at least as many outputs as units, few samples: activation-pattern pencils."""
-    if not options.activation.is_relu:
-        return NOT_RELU
     pencil = yield from pencil_recovery(samples, rng=rng, n_hidden=n_hidden)
     if pencil.network is None:
         return Declined(pencil.reason)
@@ -281,12 +291,11 @@ def search_narrower(
     )
 
 
+@for_relu
 def solve_reduce(
     samples: Samples, n_hidden: int | None, options: Options, rng: np.random.RandomState
 ) -> Steps[Recovery | Declined]:
     """Noiseless, any number of outputs: over-parametrise, then reduce."""
-    if not options.activation.is_relu:
-        return NOT_RELU
     steps = reduce_recovery(samples, rng=rng, n_hidden=n_hidden, n_init=4 * options.n_init)
     work = options.n_init / Options().n_init * reduction_work(samples, n_hidden)
     found = yield from within_work(steps, samples, work)
@@ -356,12 +365,11 @@ def solve_ica(
     )
 
 
+@for_relu
 def solve_enumerate(
     samples: Samples, n_hidden: int | None, options: Options, rng: np.random.RandomState
 ) -> Steps[Recovery | Declined]:
     """Noiseless, at least as many outputs as units, a handful of samples: every pattern."""
-    if not options.activation.is_relu:
-        return NOT_RELU
     found = yield from enumerate_patterns(samples, n_hidden=n_hidden)
     if found.network is None:
         return Declined(found.reason)
@@ -369,12 +377,11 @@ def solve_enumerate(
     return Recovery(found.network, "enumerate", loss, exhaustive=found.exhaustive)
 
 
+@for_relu
 def solve_one_sparse(
     samples: Samples, n_hidden: int | None, options: Options, rng: np.random.RandomState
 ) -> Steps[Recovery | Declined]:
     """Noiseless, at least two outputs, any number of units: samples with one active unit."""
-    if not options.activation.is_relu:
-        return NOT_RELU
     found = yield from one_sparse_recovery(samples, n_hidden=n_hidden)
     if found.network is None:
         return Declined(found.reason)

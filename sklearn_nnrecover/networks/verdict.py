@@ -1,8 +1,6 @@
-"""From measured evidence to a status, with every condition and one plain reason.
+"""What every verdict on a network shares: its form, its constants, the description of units.
 
-``"exact"`` needs a zero residual (to rounding), a Jacobian of full rank, every unit seen on active
-rows of full rank with equations to spare, and either the lifted system's null space of exactly the
-right dimension (proof ``"global"``) or three independent starts that agree (proof ``"local"``).
+``noiseless_verdict.py`` and ``noisy_verdict.py`` judge; outputs without any kink are judged here.
 """
 
 from __future__ import annotations
@@ -12,9 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sklearn_nnrecover.networks.design import Design
-from sklearn_nnrecover.networks.identification import Identification, UnitIdentification, identify
-from sklearn_nnrecover.networks.lack_of_fit import LackOfFit
-from sklearn_nnrecover.networks.lifted_system import PROOF_GAP
+from sklearn_nnrecover.networks.identification import Identification, UnitIdentification
 from sklearn_nnrecover.networks.rectified_activations import Activation
 from sklearn_nnrecover.networks.solvers import Recovery
 from sklearn_nnrecover.networks.two_layer_network import (
@@ -29,8 +25,6 @@ MIN_AGREEING = 3
 MIN_REDUNDANCY = 3.0
 # Nominal; of 1000 data sets of the right model none had a p-value below it (3 were below .001).
 LACK_OF_FIT_LEVEL = 1e-4
-# Active rows, per free input weight, below which error bars of a unit are not trusted.
-NOISY_ACTIVE_ROWS = 4
 
 
 class Verdict(NamedTuple):
@@ -80,11 +74,11 @@ def unit_problem(unit: UnitIdentification, p: int, activation: Activation) -> st
     if not unit.pinned:
         return f"can move along {max(1, unit.undetermined.shape[1])} direction(s) unseen"
     if unit.redundancy < MIN_REDUNDANCY:
-        return f"too few {_telling(activation)} to check it"
+        return f"too few {rows_that_tell(activation)} to check it"
     return None
 
 
-def _telling(activation: Activation) -> str:
+def rows_that_tell(activation: Activation) -> str:
     """What the rows are called that are evidence for a unit."""
     if activation.rectified:
         return "active rows"
@@ -120,19 +114,6 @@ def describe_units(
     return entries
 
 
-def _mark_disagreement(units: list[dict[str, Any]], recovery: Recovery) -> None:
-    """Withdraw units that independent starts place elsewhere, or whose side is open."""
-    counts = recovery.unit_agreement
-    for j, unit in enumerate(units):
-        if not unit["identified"]:
-            continue
-        if counts is not None and counts[j] < MIN_AGREEING:
-            unit["problem"] = f"only {int(counts[j])} independent starts agree on it"
-        elif not recovery.signs_identified:
-            unit["problem"] = "its kink is known, but not on which side of it the unit is active"
-        unit["identified"] = unit["problem"] is None
-
-
 def rows_needed(samples: Samples, network: TwoLayerNetwork) -> int:
     """Fewest samples whose equations outnumber the parameters of a network of this width."""
     n_parameters = samples.n_parameters(network.n_hidden, network.activation)
@@ -160,301 +141,13 @@ def linear_verdict(recovery: Recovery, samples: Samples) -> Verdict:
     )
 
 
-def noiseless_verdict(
-    recovery: Recovery, samples: Samples, design: Design, observed: np.ndarray | None = None
-) -> Verdict:
-    """Judge a network whose residual is at rounding level, or was asked to be.
-
-    Parameters
-    ----------
-    recovery : Recovery
-        The network and its solver's evidence.
-    samples : Samples
-        Distinct samples in design coordinates.
-    design : Design
-        Map to the user's coordinates.
-    observed : ndarray of bool, shape (n, m) or None
-        Entries of the outputs that the network is judged on; None means all.
-
-    Returns
-    -------
-    Verdict
-    """
-    network = recovery.network
-    n_equations = samples.Y.size if observed is None else int(np.count_nonzero(observed))
-    residual = relative_residual(recovery.loss, samples)
-    zero = is_zero_residual(recovery.loss, samples)
-    # Weights cannot be told apart below the rounding of the data.
-    tolerance = max(1e-9, 10 * samples.rounding)
-    identification = identify(network, samples, tolerance=tolerance, observed=observed)
-    units = describe_units(network, identification, samples, design)
-    lifted = recovery.lifted
-    proven = recovery.proven
-    agree = recovery.n_agreeing >= MIN_AGREEING
-    if not proven:
-        _mark_disagreement(units, recovery)
-    conditions: list[tuple[str, Any, Any, bool, str]] = [
-        (
-            "relative residual",
-            residual,
-            ZERO_RESIDUAL_FACTOR * samples.rounding,
-            zero,
-            "the network reproduces the outputs to rounding",
-        ),
-        (
-            "equations",
-            n_equations,
-            identification.n_parameters,
-            n_equations > identification.n_parameters,
-            "more equations than free parameters",
-        ),
-        (
-            "Jacobian rank",
-            identification.rank,
-            identification.n_parameters,
-            identification.rank == identification.n_parameters,
-            "no direction in which the network moves and no output changes",
-        ),
-        (
-            "Jacobian conditioning",
-            identification.smallest_singular,
-            tolerance,
-            identification.smallest_singular > tolerance,
-            "smallest singular value over the largest; rounding over it bounds the weights' error",
-        ),
-        (
-            "units pinned down",
-            sum(unit["identified"] for unit in units),
-            len(units),
-            all(unit["identified"] for unit in units),
-            "active rows of full rank, with equations to spare",
-        ),
-    ]
-    if lifted is not None:
-        conditions += [
-            (
-                "lifted nullity",
-                lifted.nullity,
-                lifted.expected_nullity,
-                lifted.nullity == lifted.expected_nullity,
-                "no other network of this width gives these outputs",
-            ),
-            (
-                "lifted gap",
-                lifted.gap,
-                PROOF_GAP,
-                lifted.gap >= PROOF_GAP,
-                "first non-zero singular value over rounding",
-            ),
-        ]
-    if recovery.exhaustive:
-        conditions.append(
-            (
-                "activation patterns",
-                "all",
-                "all",
-                True,
-                "each was tried, and no other unit of any pattern is in the outputs' space",
-            )
-        )
-    if not proven:
-        conditions.append(
-            (
-                "independent starts that agree",
-                recovery.n_agreeing,
-                MIN_AGREEING,
-                agree,
-                "other starts arrived at the same network",
-            )
-        )
-    complete = (
-        zero
-        and recovery.signs_identified
-        and identification.rank == identification.n_parameters
-        and identification.intercepts_pinned
-        and all(unit["identified"] for unit in units)
-    )
-    if complete and proven:
-        return Verdict(
-            "exact",
-            f"All {len(units)} hidden units are recovered; the data admit no other network of "
-            "this width.",
-            "global",
-            conditions,
-            units,
-        )
-    if complete and agree:
-        return Verdict(
-            "exact",
-            f"All {len(units)} hidden units are recovered: the network is isolated and "
-            f"{recovery.n_agreeing} independent starts agree; another, distant network of this "
-            "width is not excluded.",
-            "local",
-            conditions,
-            units,
-        )
-    status, reason, proof = _shortfall(recovery, samples, identification, units, zero, n_equations)
-    return _withdrawn(Verdict(status, reason, proof, conditions, units))
+def unpinned(units: list[dict[str, Any]]) -> str:
+    """Name the units that the data do not pin down, the first four with their problems."""
+    named = [f"unit {u['unit']} ({u['problem']})" for u in units if not u["identified"]]
+    return ", ".join(named[:4]) + (f" and {len(named) - 4} more" if len(named) > 4 else "")
 
 
-def _shortfall(
-    recovery: Recovery,
-    samples: Samples,
-    identification: Identification,
-    units: list[dict[str, Any]],
-    zero: bool,
-    n_equations: int,
-) -> tuple[str, str, None]:
-    """Status and reason of a noiseless fit that is not exact."""
-    k = len(units)
-    proven = recovery.proven
-    counts = recovery.unit_agreement
-    some_agree = counts is not None and bool(np.any(counts >= MIN_AGREEING))
-    supported = proven or recovery.n_agreeing >= MIN_AGREEING or some_agree
-    good = [unit["unit"] for unit in units if unit["identified"]]
-    if not zero:
-        reason = (
-            f"No network of {k} hidden units was found that reproduces the outputs: allow noise "
-            '(noise="gaussian"), another n_hidden, or more starts (n_init).'
-        )
-    elif n_equations <= identification.n_parameters:
-        reason = (
-            f"{len(samples.Z)} distinct samples give {n_equations} equations for "
-            f"{identification.n_parameters} parameters: {k} hidden units need at least "
-            f"{rows_needed(samples, recovery.network)} samples."
-        )
-    elif not supported:
-        reason = (
-            f"The outputs are reproduced, but {recovery.n_agreeing} of {MIN_AGREEING} independent "
-            "starts arrived at this network: give more samples, or more starts (n_init)."
-        )
-    else:
-        named = [f"unit {u['unit']} ({u['problem']})" for u in units if not u["identified"]]
-        shown = ", ".join(named[:4]) + (f" and {len(named) - 4} more" if len(named) > 4 else "")
-        what = shown if named else "the output intercepts"
-        reason = (
-            f"The data do not pin down {what}; add samples that vary where these units are "
-            "active, and on both sides of their kinks."
-        )
-        # All starts agree, so that each unit is known on the span of its active rows at least.
-        located = proven or recovery.n_agreeing >= MIN_AGREEING
-        return ("partial" if good or located else "not_recovered"), reason, None
-    return "not_recovered", reason, None
-
-
-def noisy_verdict(
-    recovery: Recovery,
-    samples: Samples,
-    design: Design,
-    fit_test: LackOfFit,
-    rival_units: np.ndarray,
-) -> Verdict:
-    """Judge a least-squares optimum under noise.
-
-    Parameters
-    ----------
-    recovery : Recovery
-        The optimum; its ``search`` counts the runs that agree.
-    samples : Samples
-        Samples in design coordinates.
-    design : Design
-        Map to the user's coordinates.
-    fit_test : LackOfFit
-        Test of the residuals.
-    rival_units : ndarray of bool, shape (k,)
-        Units that a minimum of nearly the same loss places elsewhere.
-
-    Returns
-    -------
-    Verdict
-    """
-    network, p = recovery.network, samples.Z.shape[1]
-    identification = identify(network, samples, tolerance=1e-6)
-    units = describe_units(network, identification, samples, design)
-    telling = samples.weight @ network.activation.telling_rows(samples.Z @ network.V)
-    for unit, count, rival in zip(units, telling, rival_units, strict=True):
-        if unit["identified"] and rival:
-            unit["problem"] = "several solutions fit nearly as well"
-        elif unit["identified"] and count < NOISY_ACTIVE_ROWS * p:
-            rows = _telling(network.activation)
-            unit["problem"] = f"too few {rows}: error bars need {NOISY_ACTIVE_ROWS * p}"
-        unit["identified"] = unit["problem"] is None
-    spare = samples.weight.sum() * samples.Y.shape[1] - identification.n_parameters
-    conditions: list[tuple[str, Any, Any, bool, str]] = [
-        (
-            "relative residual",
-            relative_residual(recovery.loss, samples),
-            None,
-            True,
-            "noise, relative to the spread of the outputs",
-        ),
-        (
-            "degrees of freedom",
-            float(spare),
-            0,
-            spare > 0,
-            "more equations than free parameters",
-        ),
-        (
-            "runs that agree",
-            recovery.n_agreeing,
-            2,
-            recovery.n_agreeing >= 2,
-            "independent searches ended in the same optimum",
-        ),
-        (
-            "lack of fit (p-value)",
-            fit_test.p_value,
-            LACK_OF_FIT_LEVEL,
-            fit_test.p_value >= LACK_OF_FIT_LEVEL and fit_test.n_features > 0,
-            "residuals show no structure that further hinges explain",
-        ),
-        (
-            "units pinned down",
-            sum(unit["identified"] for unit in units),
-            len(units),
-            all(unit["identified"] for unit in units),
-            "active rows enough, no rival solution",
-        ),
-    ]
-    good = sum(unit["identified"] for unit in units)
-    if spare <= 0 or fit_test.n_features == 0:
-        status = "not_recovered"
-        reason = (
-            f"{len(samples.Z)} distinct samples leave nothing to check {len(units)} hidden units "
-            f"with; they need at least {rows_needed(samples, network)}, and several times that "
-            "under noise."
-        )
-    elif fit_test.p_value < LACK_OF_FIT_LEVEL:
-        status = "not_recovered"
-        reason = (
-            f"The residuals are not noise (lack-of-fit p-value {fit_test.p_value:.1e}): try more "
-            "hidden units (n_hidden), another activation, or inputs that the outputs depend on."
-        )
-    elif recovery.n_agreeing < 2:
-        status = "not_recovered"
-        reason = (
-            "Independent searches ended in different optima, so the best one may not be the "
-            "least-squares solution: allow more of them (n_init, max_iter)."
-        )
-    elif good == len(units):
-        status = "approximate"
-        reason = (
-            f"All {good} hidden units are estimated at the least-squares optimum; "
-            "coefs_std_ and intercepts_std_ hold their standard errors."
-        )
-    else:
-        named = [f"unit {u['unit']} ({u['problem']})" for u in units if not u["identified"]]
-        status = "partial" if good else "not_recovered"
-        reason = (
-            f"The data do not pin down {', '.join(named[:4])}"
-            + (f" and {len(named) - 4} more" if len(named) > 4 else "")
-            + "; more samples or less noise would."
-        )
-    return _withdrawn(Verdict(status, reason, None, conditions, units))
-
-
-def _withdrawn(verdict: Verdict) -> Verdict:
+def withdrawn(verdict: Verdict) -> Verdict:
     """Claim no unit of a network that is not recovered."""
     if verdict.status == "not_recovered":
         for unit in verdict.units:
