@@ -4,7 +4,8 @@ Model: ``N_i = B diag(d_i) B'`` for i = 1..q, with one invertible B of unit colu
 unique up to order and sign when no two columns of the coefficients d are proportional. A careless
 joint diagonalisation loses half of the digits even on exact matrices, so several starts are made
 (whitening by a positive definite combination, and Jennrich's pencil of two random combinations),
-each refined by Gauss-Newton steps on all matrices, and the smallest off-diagonal residual wins.
+each refined by Gauss-Newton steps on all matrices, and the smallest off-diagonal residual wins; it
+is iterated to its fixed point.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ def joint_diagonalize(
     n_starts : int, default=10
         Random combinations per kind of start.
     max_iter : int, default=50
-        Gauss-Newton steps per start.
+        Gauss-Newton steps per start; the best end is iterated on to its fixed point.
     tol : float, default=1e-10
         A start whose off-diagonal part, relative to the diagonal, is below ends the search; so do
         three starts that agree on the smallest.
@@ -89,7 +90,7 @@ def joint_diagonalize(
     best: tuple[float, np.ndarray] | None = None
     agreeing = 0
     for start in _starts(span, (np.eye(k), *targets), rng, n_starts):
-        unmixing, off = _gauss_newton(start, matrices, norm, max_iter)
+        unmixing, off = _descend(start, matrices, max_iter)
         agreeing = agreeing + 1 if best and abs(off - best[0]) <= 0.1 * best[0] else 1
         if best is None or off < best[0]:
             best = off, unmixing
@@ -97,11 +98,11 @@ def joint_diagonalize(
             break
     if best is None:
         best = 1.0, np.eye(k)
-    vectors = np.linalg.inv(best[1])
+    vectors = np.linalg.inv(_settle(best[1], matrices))
     vectors /= np.linalg.norm(vectors, axis=0)
     unmixing = np.linalg.inv(vectors)
-    diagonal = np.einsum("ja,iab,jb->ij", unmixing, matrices, unmixing, optimize=True)
-    error = matrices - np.einsum("aj,ij,bj->iab", vectors, diagonal, vectors, optimize=True)
+    diagonal = np.einsum("ijj->ij", unmixing @ matrices @ unmixing.T)
+    error = matrices - (vectors * diagonal[:, None]) @ vectors.T
     return JointDiagonalization(
         vectors, diagonal, float(np.linalg.norm(error)) / norm, _separation(diagonal)
     )
@@ -132,38 +133,21 @@ def _starts(
             yield dual.T
 
 
-def _gauss_newton(
-    unmixing: np.ndarray, matrices: np.ndarray, norm: float, max_iter: int
-) -> tuple[np.ndarray, float]:
-    """Refine W so that all W N_i W' are diagonal; return it with its relative residual."""
+def _descend(unmixing: np.ndarray, matrices: np.ndarray, max_iter: int) -> tuple[np.ndarray, float]:
+    """Gauss-Newton steps while the off-diagonal part of W N_i W' falls; W and what is left."""
     k = len(unmixing)
     best, best_off = unmixing, np.inf
     stalls = 0
     for _ in range(max_iter):
-        rotated = np.einsum("ac,icd,bd->iab", unmixing, matrices, unmixing, optimize=True)
-        diagonal = np.einsum("ijj->ij", rotated)
-        scale = np.sqrt(np.sqrt(np.sum(diagonal**2, axis=0)))
-        scale = np.where(scale > 0, scale, 1.0)
-        unmixing = unmixing / scale[:, None]
-        rotated = rotated / np.multiply.outer(scale, scale)
-        diagonal = diagonal / scale**2
-        off_diagonal = rotated.copy()
-        off_diagonal[:, np.arange(k), np.arange(k)] = 0.0
-        off = float(np.linalg.norm(off_diagonal)) / max(float(np.linalg.norm(rotated)), 1e-300)
+        unmixing, rotated = _rotate(unmixing, matrices)
+        off = float(np.linalg.norm(rotated * (1.0 - np.eye(k))))
+        off /= max(float(np.linalg.norm(rotated)), 1e-300)
         stalls = 0 if off < 0.5 * best_off else stalls + 1
         if off < best_off:
             best, best_off = unmixing, off
         if off < 4 * EPS or stalls > 3:
             break
-        # Pair (a, b): off[a, b] = E[a, b] d[b] + E[b, a] d[a] in least squares over the matrices.
-        gram = diagonal.T @ diagonal
-        square = np.diag(gram)
-        right = np.einsum("iab,ib->ab", off_diagonal, diagonal)
-        determinant = np.multiply.outer(square, square) - gram**2
-        np.fill_diagonal(determinant, 1.0)
-        floor = 1e-12 * np.multiply.outer(square, square)
-        step = (square[:, None] * right - gram * right.T) / np.maximum(determinant, floor)
-        np.fill_diagonal(step, 0.0)
+        step = _gauss_newton_step(rotated)
         size = np.linalg.norm(step, 2)
         if not np.isfinite(size):
             break
@@ -171,6 +155,50 @@ def _gauss_newton(
             step *= 0.5 / size
         unmixing = np.linalg.solve(np.eye(k) + step, unmixing)
     return best, best_off
+
+
+def _settle(unmixing: np.ndarray, matrices: np.ndarray, max_iter: int = 500) -> np.ndarray:
+    """Gauss-Newton steps to the fixed point that perturbed matrices have next to W.
+
+    There, for each pair of vectors, no rotation lowers the off-diagonal part in least squares; so
+    matrices that differ by rounding give vectors that differ by rounding.
+    """
+    last = np.inf
+    for _ in range(max_iter):
+        scaled, rotated = _rotate(unmixing, matrices)
+        step = _gauss_newton_step(rotated)
+        size = float(np.abs(step).max())
+        # Matrices that cannot be diagonalised lead anywhere: what is not small ends the iteration.
+        if not size <= 0.5 or (size > 0.9 * last and size < 1e-12):
+            break
+        last = size
+        unmixing = np.linalg.solve(np.eye(len(step)) + step, scaled)
+        if size < 1e-15:
+            break
+    return unmixing
+
+
+def _rotate(unmixing: np.ndarray, matrices: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Scale the rows of W so that diagonals have unit norm; return it with all W N_i W'."""
+    rotated = unmixing @ matrices @ unmixing.T
+    scale = np.sqrt(np.linalg.norm(np.einsum("ijj->ij", rotated), axis=0))
+    scale = np.where(scale > 0, scale, 1.0)
+    return unmixing / scale[:, None], rotated / np.multiply.outer(scale, scale)
+
+
+def _gauss_newton_step(rotated: np.ndarray) -> np.ndarray:
+    """E of least ``sum_i |off_i - E d_i - d_i E'|^2``, pair by pair, d_i the diagonals."""
+    diagonal = np.einsum("ijj->ij", rotated)
+    gram = diagonal.T @ diagonal
+    square = np.diag(gram)
+    right = np.einsum("iab,ib->ab", rotated, diagonal)
+    products = np.multiply.outer(square, square)
+    determinant = np.maximum(products - gram**2, 1e-12 * products)
+    np.fill_diagonal(determinant, 1.0)
+    with np.errstate(invalid="ignore", divide="ignore", over="ignore"):
+        step = (square[:, None] * right - gram * right.T) / determinant
+    np.fill_diagonal(step, 0.0)
+    return step
 
 
 def _separation(coefficients: np.ndarray) -> float:

@@ -259,38 +259,4 @@ def _pure_neurons(
     matrices = np.zeros((k, k, k))
     matrices[:, upper, lower] = matrices[:, lower, upper] = null
     found = joint_diagonalize(matrices, rng=rng)
-    return _settled(found.vectors, matrices), found.residual, values
-
-
-def _settled(vectors: np.ndarray, matrices: np.ndarray, max_iter: int = 500) -> np.ndarray:
-    """Iterate a joint diagonaliser of perturbed matrices to its fixed point.
-
-    There, for each pair of vectors, no rotation lowers the off-diagonal part in least squares; so
-    moments that differ by rounding give networks that differ by rounding.
-    """
-    k = len(vectors)
-    unmixing = np.linalg.inv(vectors)
-    last = np.inf
-    for _ in range(max_iter):
-        rotated = unmixing @ matrices @ unmixing.T
-        diagonal = np.einsum("ijj->ij", rotated)
-        gram = diagonal.T @ diagonal
-        square = np.diag(gram)
-        right = np.einsum("iab,ib->ab", rotated, diagonal)
-        # Matrices that cannot be diagonalised lead anywhere: what is not finite ends the iteration.
-        with np.errstate(over="ignore", invalid="ignore", divide="ignore"):
-            determinant = np.multiply.outer(square, square) - gram**2
-            np.fill_diagonal(determinant, 1.0)
-            step = (square[:, None] * right - gram * right.T) / determinant
-            np.fill_diagonal(step, 0.0)
-            # Scales are a gauge of the unmixing rows: relative to them the step has a size.
-            scale = np.sqrt(np.sqrt(square))
-            size = float(np.abs(step * scale / scale[:, None]).max())
-        if not np.isfinite(size) or size > 0.5 or (size > 0.9 * last and size < 1e-12):
-            break
-        last = size
-        unmixing = np.linalg.solve(np.eye(k) + step, unmixing)
-        if size < 1e-15:
-            break
-    vectors = np.linalg.inv(unmixing)
-    return np.asarray(vectors / np.linalg.norm(vectors, axis=0))
+    return found.vectors, found.residual, values
