@@ -6,7 +6,7 @@ active only where j is, or never where j is,
     h_i (h_j - z.v_j) = 0      or      h_i h_j = 0      for every sample,                     (1)
 
 and either puts ``zeta_i zeta_j' + zeta_j zeta_i'`` into the qq' part of the null space of
-:mod:`~sklearn_nnrecover.networks.lifted_system`, whose dimension becomes the number of units plus
+the lifted system, whose dimension becomes the number of units plus
 the number of such pairs. No further unit comes with it. Let h = sum_i c_i h_i be one, with weights
 w apart from the bias: its own relation is the combination of the units' and pairs' relations with
 coefficients c_i^2 and 2 c_i c_j, and comparing the coefficients of q z' row by row gives

@@ -3,7 +3,7 @@
 At zero residual a search with one unit more than the network has succeeds far more often than one
 without: the spare unit carries what a misplaced one cannot. The information criterion then settles
 on a width that is too large by units that are mirror images, copies or always on. These are removed
-as after over-parametrisation (:mod:`~sklearn_nnrecover.networks.overparametrized`), and the network
+as after over-parametrisation, and the network
 that is left is confirmed by further searches of the same kind, independent of each other.
 """
 

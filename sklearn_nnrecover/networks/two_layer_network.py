@@ -6,7 +6,7 @@ whose last column is constant when the network has biases, so that a hidden unit
 
     y = f(z V) A + c,        V (p, k),  A (k, m),  c (m,).
 
-The map between a user's (X, y) and these coordinates is :mod:`sklearn_nnrecover.networks.design`.
+The map between a user's (X, y) and these coordinates is ``design.py``.
 The papers put samples in columns; here they are rows.
 """
 
