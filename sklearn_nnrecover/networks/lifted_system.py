@@ -102,12 +102,12 @@ class Lifted:
 
 
 def with_nested_units(attempt: Lifted, network: TwoLayerNetwork, samples: Samples) -> Lifted:
-    """Prove a network found by other means from a null space that pairs of its units enlarge.
+    """Prove a network found by other means from a null space that pairs of its units may enlarge.
 
     Parameters
     ----------
     attempt : Lifted
-        Attempt without a network whose null space was too large.
+        Attempt without a network.
     network : TwoLayerNetwork
         Network that reproduces the samples, without units that are never inactive.
     samples : Samples
@@ -119,7 +119,7 @@ def with_nested_units(attempt: Lifted, network: TwoLayerNetwork, samples: Sample
         With the network, if its units and pairs account for the whole null space; else the attempt.
     """
     pairs = nested_pairs(network, samples)
-    if pairs is None or not attempt.complete or attempt.outputs.n_linear:
+    if pairs is None or (pairs and not attempt.complete) or attempt.outputs.n_linear:
         return attempt
     expected = network.n_hidden + pairs
     if attempt.nullity != expected or network.n_hidden != attempt.outputs.n_kinked:
@@ -212,6 +212,7 @@ def lifted_recovery(
     *,
     rng: np.random.RandomState,
     n_hidden: int | None = None,
+    known: TwoLayerNetwork | None = None,
     max_bytes: float = 4e9,
 ) -> Lifted:
     """Recover a noiseless network with at least as many outputs as units.
@@ -224,6 +225,9 @@ def lifted_recovery(
         Draws the order in which samples are used and the starts of the joint diagonalisation.
     n_hidden : int or None
         Known number of units; None reads it from the rank of the outputs.
+    known : TwoLayerNetwork or None
+        Network that reproduces the samples, found by other means: it is returned where its units
+        account for the whole null space, so that none has to be solved for.
     max_bytes : float, default=4e9
         Largest memory of the triangular factor of the system.
 
@@ -259,6 +263,8 @@ def lifted_recovery(
         n_unknowns=system.n_unknowns,
         complete=found.regression is not None,
     )
+    if known is not None and (proof := with_nested_units(attempt, known, samples)).proven:
+        return proof
     if found.nullity > k:
         too_few = found.n_equations < system.n_unknowns - k
         return replace(attempt, reason="too few samples" if too_few else "null space too large")

@@ -23,11 +23,7 @@ from sklearn_nnrecover.networks.least_squares_search import (
     same_units,
     search_least_squares,
 )
-from sklearn_nnrecover.networks.lifted_system import (
-    Lifted,
-    lifted_recovery,
-    with_nested_units,
-)
+from sklearn_nnrecover.networks.lifted_system import Lifted, lifted_recovery
 from sklearn_nnrecover.networks.score_tests import ScoreTest, score_tests
 from sklearn_nnrecover.networks.solvers import SEARCH_WORK, Options, Recovery
 from sklearn_nnrecover.networks.two_layer_network import (
@@ -116,6 +112,9 @@ def refine(
             some, network.V, activation=options.activation, max_iter=options.max_iter, tol=tol
         )
         network = fit.network
+        if is_zero_residual(residual_sum_of_squares(network, samples), samples):
+            # What a part determines to rounding, all samples do not improve.
+            break
     return network
 
 
@@ -124,11 +123,9 @@ def prove(network: TwoLayerNetwork, samples: Samples, rng: np.random.RandomState
     if not network.activation.is_relu or network.n_hidden > samples.Y.shape[1]:
         return None
     try:
-        lifted = lifted_recovery(samples, rng=rng, n_hidden=network.n_hidden)
+        lifted = lifted_recovery(samples, rng=rng, n_hidden=network.n_hidden, known=network)
     except MemoryError:
         return None
-    if lifted.reason == "null space too large":
-        lifted = with_nested_units(lifted, network, samples)
     if not lifted.proven or lifted.network is None:
         return None
     return lifted if same_units(lifted.network.normalized().V, network.V) else None

@@ -5,6 +5,7 @@ from scipy.stats import ortho_group
 from sklearn_nnrecover.metrics import recovery_error
 from sklearn_nnrecover.networks.design import orthonormal_design
 from sklearn_nnrecover.networks.lifted_system import lifted_recovery
+from sklearn_nnrecover.networks.two_layer_network import TwoLayerNetwork
 
 D, K, M = 8, 4, 6
 
@@ -192,6 +193,23 @@ def test_units_never_told_apart_enlarge_the_null_space(rng):
     lifted, _ = recover(X, np.maximum(X @ W, 0.0) @ rng.standard_normal((K, M)), intercept=False)
     assert lifted.network is None and lifted.reason == "null space too large"
     assert lifted.outputs.rank == K and lifted.nullity == K + 1
+
+
+def test_a_known_network_is_proven_without_being_solved_for(rng):
+    X = INPUTS["normal"](rng, 400)
+    Y, (coefs, _) = teacher(rng, X, bias=False)
+    samples, design = orthonormal_design(X, Y, np.ones(400), intercept=False)
+    V = np.linalg.lstsq(samples.Z, X @ coefs[0], rcond=None)[0]
+    truth = TwoLayerNetwork(V, coefs[1] / design.output_scale, np.zeros(M))
+    lifted = lifted_recovery(samples, rng=rng, known=truth)
+    assert lifted.proven and lifted.network is truth
+    assert lifted.nullity == lifted.expected_nullity == K
+    few = samples._replace(Z=samples.Z[:25], Y=samples.Y[:25], weight=samples.weight[:25])
+    assert not lifted_recovery(few, rng=rng, known=truth).proven
+    # A unit in two halves is another network of its own width.
+    halves = TwoLayerNetwork(np.hstack([V, V[:, :1]]), np.vstack([truth.A, truth.A[:1]]), truth.c)
+    halves.A[[0, K]] /= 2
+    assert lifted_recovery(samples, rng=rng, known=halves).network is not halves
 
 
 def test_fewer_units_than_the_rank_are_refused(rng):
