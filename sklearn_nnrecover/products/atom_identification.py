@@ -66,7 +66,9 @@ def paths(C: sp.csr_array, D: sp.csr_array) -> Paths:
     return Paths(code_entry, atom_entry, row_of_entry[code_entry], D.indices[atom_entry])
 
 
-def atom_evidence(Y: sp.csr_array, C: sp.csr_array, D: sp.csr_array) -> AtomEvidence:
+def atom_evidence(
+    Y: sp.csr_array, C: sp.csr_array, D: sp.csr_array, *, same: float | None = None
+) -> AtomEvidence:
     """Measure the evidence for each atom of ``Y = C @ D``.
 
     Parameters
@@ -74,6 +76,8 @@ def atom_evidence(Y: sp.csr_array, C: sp.csr_array, D: sp.csr_array) -> AtomEvid
     Y : csr_array of shape (n_rows, n_columns)
     C : csr_array of shape (n_rows, n_atoms)
     D : csr_array of shape (n_atoms, n_columns)
+    same : float or None
+        Probability that two unrelated entries agree; None counts equal magnitudes.
 
     Returns
     -------
@@ -106,7 +110,7 @@ def atom_evidence(Y: sp.csr_array, C: sp.csr_array, D: sp.csr_array) -> AtomEvid
     left = Y
     while True:
         open_atoms = ~identified
-        latest = _log10_accidents(left, C, D, route, single)
+        latest = _log10_accidents(left, C, D, route, single, same)
         log10_accidents[open_atoms] = np.minimum(log10_accidents, latest)[open_atoms]
         passed = open_atoms & eligible & (log10_accidents <= np.log10(ACCIDENTS))
         if not passed.any():
@@ -120,7 +124,12 @@ def atom_evidence(Y: sp.csr_array, C: sp.csr_array, D: sp.csr_array) -> AtomEvid
 
 
 def _log10_accidents(
-    Y: sp.csr_array, C: sp.csr_array, D: sp.csr_array, route: Paths, single: np.ndarray
+    Y: sp.csr_array,
+    C: sp.csr_array,
+    D: sp.csr_array,
+    route: Paths,
+    single: np.ndarray,
+    same: float | None,
 ) -> np.ndarray:
     """Return log10 of the expected number of patterns as good as each atom in unstructured data.
 
@@ -132,7 +141,8 @@ def _log10_accidents(
     n_atoms = D.shape[0]
     row_weight, column_weight = np.diff(Y.indptr), np.bincount(Y.indices, minlength=n_columns)
     filled = np.minimum(row_weight[route.row] * column_weight[route.column] / Y.nnz, 1.0)
-    same = agreement_probability(Y.data)
+    if same is None:
+        same = agreement_probability(Y.data)
     atom = C.indices[route.code_entry]
     fill = np.bincount(atom[single], np.log(np.maximum(filled[single], 1e-300)), n_atoms)
     cells = np.bincount(atom[single], minlength=n_atoms)

@@ -65,7 +65,7 @@ class _State(NamedTuple):
         return self.C.nnz + self.D.nnz + self.R.nnz
 
 
-def _select(candidates: sp.csr_array, found: Proposals) -> np.ndarray:
+def select_candidates(candidates: sp.csr_array, found: Proposals) -> np.ndarray:
     """Choose candidates that shorten the description: rows go to the candidate of largest total."""
     weights = np.diff(candidates.indptr)
     n = candidates.shape[0]
@@ -96,7 +96,7 @@ def _add(state: _State, rng: np.random.RandomState, min_agreement: int, max_pair
     )
     if not candidates.shape[0]:
         return state
-    chosen = _select(candidates, propose(R, candidates))
+    chosen = select_candidates(candidates, propose(R, candidates))
     if not len(chosen):
         return state
     D = sp.vstack([D, candidates[chosen]], format="csr")
