@@ -105,7 +105,6 @@ def jitter(
     rng: np.random.RandomState,
     *,
     n_trials: int,
-    tol: float | None = None,
 ) -> Projection:
     """Restart from the optimum displaced by its own standard errors, while that lowers the loss.
 
@@ -125,7 +124,7 @@ def jitter(
             factored = solved[0]
         noise = np.sqrt(at.loss / descent.n_observations) * np.exp(rng.uniform(-1.0, 2.0))
         shift, _ = dtrtrs(factored, noise * rng.standard_normal(k * p), lower=1, trans=1)
-        trial = descent.run(at.V + shift.reshape(k, p).T, beat=at.loss, tol=tol)
+        trial = descent.run(at.V + shift.reshape(k, p).T, beat=at.loss)
         left -= 1
         if trial.loss < at.loss:
             if trial.loss < at.loss * (1 - descent.margin):
@@ -277,7 +276,7 @@ def search_least_squares(
     assert best is not None
     n_agreeing = count_agreeing(descent, ends, best)
     if not is_exact(best, samples):
-        best = jitter(descent, best, rng, n_trials=n_polish, tol=1e-9)
+        best = jitter(descent, best, rng, n_trials=n_polish)
     best = descent.run(best.V, tol=1e-12, max_iter=200)
     yield Step(best.loss, 0.0, best.V)
     return Search(

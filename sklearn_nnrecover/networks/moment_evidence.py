@@ -144,6 +144,7 @@ def gather_evidence(
     part: Samples,
     options: Options,
     rng: np.random.RandomState,
+    level: float = LACK_OF_FIT_LEVEL,
 ) -> Steps[Evidence]:
     """Settle what can be claimed of a refined network.
 
@@ -161,6 +162,8 @@ def gather_evidence(
         Activation and budgets.
     rng : RandomState
         Source of randomness.
+    level : float
+        p-value of the score tests below which no search has to confirm the network.
 
     Yields
     ------
@@ -177,7 +180,7 @@ def gather_evidence(
         return Evidence(Recovery(network, "moments", loss, lifted=lifted), [])
     tests = [] if exact else score_tests(network, part, rng)
     found = Evidence(Recovery(network, "moments", loss), tests)
-    if not exact and found.lack_of_fit.p_value < LACK_OF_FIT_LEVEL:
+    if not exact and found.lack_of_fit.p_value < level:
         return found
     seen = some_rows(part, k, rng, int(SEARCH_STEP_WORK * len(part.Z) / step_work(part, k)))
     complete = len(seen.Z) == len(samples.Z)
@@ -189,7 +192,7 @@ def gather_evidence(
         n_init=max(options.n_init, 3),
         # The optimum of all samples is polished; that of some only confirms.
         n_jitter=4 if complete else 2,
-        n_polish=10 if complete else 0,
+        n_polish=4 if complete else 0,
         max_iter=max(100, int(SEARCH_WORK / step_work(seen, k))),
         known=network.V,
     )

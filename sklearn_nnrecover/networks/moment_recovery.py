@@ -237,11 +237,13 @@ def fit_moments(
         part = some_rows(samples, wider, rng)
         better = yield from refine(samples, network, options, part)
         loss = residual_sum_of_squares(better, samples)
-        evidence = yield from gather_evidence(better, loss, samples, part, options, rng)
         # Where every output direction counts as a unit there may be more units than outputs, unless
         # fourth moments tell that there are just so many.
         counted = np.isfinite(estimate.gap) and estimate.gap >= MIN_GAP
         saturated = n_hidden is None and wider == min(p, m) and not counted
+        # One unit under suspicion is not kept, and need not be confirmed.
+        level = SATURATED_LEVEL if saturated and wider == 1 else LACK_OF_FIT_LEVEL
+        evidence = yield from gather_evidence(better, loss, samples, part, options, rng, level)
         found = MomentResult(evidence, network, checks)
         few = samples.Y.size < MANY_EQUATIONS * samples.n_parameters(wider)
         doubtful = n_hidden is None and (few or not counted)
@@ -273,7 +275,9 @@ def _without_kinks(
     part = some_rows(samples, network.n_hidden, rng)
     network = yield from refine(samples, network, options, part)
     loss = residual_sum_of_squares(network, samples)
-    evidence = yield from gather_evidence(network, loss, samples, part, options, rng)
+    evidence = yield from gather_evidence(
+        network, loss, samples, part, options, rng, SATURATED_LEVEL
+    )
     fits = evidence.lack_of_fit.p_value >= SATURATED_LEVEL
     if not fits or (yield from wider_is_better(evidence.recovery.network, part, rng)):
         return None
