@@ -14,6 +14,11 @@ from scipy import sparse
 
 from sklearn_nnrecover.dictionaries.dictionary_learning import Learned
 from sklearn_nnrecover.dictionaries.encoders import CodeRule, correlations, encode
+from sklearn_nnrecover.dictionaries.fair_signs import (
+    distinct_directions,
+    log_chance_of_other_codes,
+    unfair_signs,
+)
 from sklearn_nnrecover.dictionaries.residual_tests import (
     code_consistency,
     coherence,
@@ -29,10 +34,12 @@ from sklearn_nnrecover.dictionaries.stability import (
 )
 from sklearn_nnrecover.dictionaries.support_growth import noise_correlation_square, unexplained
 from sklearn_nnrecover.dictionaries.uniqueness import (
+    CHANCE,
     log_chance_of_span,
     pinned_atoms,
     telling_samples,
 )
+from sklearn_nnrecover.dictionaries.verdict import Judgement, verdict
 
 ERROR_BARS = 3.0  # standard errors of a whole atom by which atoms from half the data may differ
 SAME = 1e-4  # atoms closer than this are the same, whatever their error bars
@@ -41,16 +48,6 @@ ROUNDINGS = 512.0  # residuals of this many machine epsilons of their sample are
 JUDGED_ROWS = 20_000
 MAX_CHANCE = 1e-3  # probability of a typical residual without structure, for an approximate status
 ISOLATED = 1e-6  # eigenvalue, relative to the atoms' code energies, that counts as positive
-
-
-class Judgement(NamedTuple):
-    """Fields of a recovery report."""
-
-    status: str
-    reason: str
-    proof: str | None
-    conditions: list[tuple]
-    units: list[dict]
 
 
 class Residuals(NamedTuple):
@@ -136,6 +133,11 @@ def judge_dictionary(
         white = p_values >= LEVEL / len(D)
     established = agreement.held & enough_users & white
     proven = _proven_atoms(seen, D, agreement, fits, eps) & established
+    at_rounding = fits and seen.worst <= ROUNDINGS * eps
+    counted = []
+    if at_rounding and established.all() and not proven.all():
+        counted = _other_codes(seen.codes, D, rule)
+        proven |= all(passed for _, _, _, passed, _ in counted)
     conditions += [
         (
             "scatter",
@@ -157,11 +159,13 @@ def judge_dictionary(
             int(proven.sum()),
             len(D),
             bool(proven.all()),
-            "new samples confirm the spans that meet in the atom, and in nothing else",
+            "new samples confirm the spans that meet in the atom, and in nothing else"
+            + (", or fair signs exclude other codes" if counted else ""),
         ),
+        *counted,
     ]
     exact = False
-    if fits and seen.worst <= ROUNDINGS * eps and proven.all():
+    if at_rounding and proven.all():
         held = isolation(seen.codes, D, rng)
         exact = held > ISOLATED and bool(np.all(agreement.distance <= np.sqrt(eps)))
         conditions.append(
@@ -198,8 +202,9 @@ def judge_dictionary(
     )
     if status == "not_recovered" and fits and established.all():
         reason = "The halves agree on all atoms, but the samples do not prove them: " + (
-            "codes repeat the same proportions, so that other dictionaries are not excluded."
-            if seen.worst <= ROUNDINGS * eps
+            "codes repeat the same proportions, and other dictionaries could give as sparse ones; "
+            "more samples help if the signs of codes are random."
+            if at_rounding
             else "noise in so few dimensions looks like structure; take more features."
         )
     return Judgement(status, reason, "local" if exact else None, conditions, units)
@@ -330,47 +335,26 @@ def _proven_atoms(
     return agreement.held & pinned_atoms(seen.codes[telling], D)
 
 
-def verdict(
-    fits: bool,
-    identified: np.ndarray,
-    *,
-    exact: bool,
-    approximate: bool,
-    compared: bool,
-    n_samples: int,
-    atoms: str = "atoms",
-) -> tuple[str, str]:
-    """Status and reason; ``atoms`` says what the model calls its components."""
-    few = ""
-    if n_samples < len(identified):
-        few = f" There are fewer samples ({n_samples}) than {atoms} ({len(identified)})."
-    if exact:
-        return "exact", (
-            "Every sample is reproduced to rounding, three independent starts agree and no nearby "
-            "dictionary does the same; a distant one is not excluded."
-        )
-    if approximate:
-        return "approximate", (
-            f"Residuals look like noise, and two halves of the data give the same {atoms} from "
-            "other starts; components_std_ holds their standard errors."
-        )
-    if identified.any():
-        return "partial", (
-            f"{len(identified) - int(identified.sum())} of {len(identified)} {atoms} are not "
-            f"determined by these data: take fewer {atoms}, or more samples." + few
-        )
-    if not fits:
-        return "not_recovered", (
-            "Residuals are more than noise: the model does not describe these data; try "
-            f"more {atoms} (n_components), more active ones (n_nonzero_coefs) or another model."
-            + few
-        )
-    if not compared:
-        return "not_recovered", (
-            f"The stability of the {atoms} was not checked: fit with stability=True on more "
-            "samples." + few
-        )
-    return "not_recovered", (
-        f"Two halves of the data do not establish the same {atoms}: there are too few samples, or "
-        f"no such {atoms} behind them." + few
-    )
+def _other_codes(codes: sparse.csr_array, D: np.ndarray, rule: CodeRule) -> list[tuple]:
+    """Whether fair signs exclude other codes; values may repeat."""
+    directions = distinct_directions(codes, rule.n_nonzero)
+    fair = 0.0 if rule.nonnegative else unfair_signs(directions)
+    chance = 1.0
+    if np.linalg.matrix_rank(D) == min(D.shape):
+        chance = float(np.exp(log_chance_of_other_codes(directions)))
+    return [
+        (
+            "fair signs",
+            fair,
+            LEVEL,
+            fair >= LEVEL,
+            "products of the signs of two atoms' codes are as often 1 as -1 (p-value)",
+        ),
+        (
+            "other codes",
+            chance,
+            CHANCE,
+            chance <= CHANCE,
+            "if signs are fair: other codes are as sparse (bound on the probability)",
+        ),
+    ]

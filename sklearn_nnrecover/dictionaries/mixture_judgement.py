@@ -6,13 +6,7 @@ import numpy as np
 from scipy import stats
 from scipy.spatial.distance import cdist
 
-from sklearn_nnrecover.dictionaries.judgement import (
-    JUDGED_ROWS,
-    LEVEL,
-    ROUNDINGS,
-    Judgement,
-    verdict,
-)
+from sklearn_nnrecover.dictionaries.judgement import JUDGED_ROWS, LEVEL, ROUNDINGS
 from sklearn_nnrecover.dictionaries.samples import Samples
 from sklearn_nnrecover.dictionaries.spherical_mixture import (
     Mixture,
@@ -20,6 +14,7 @@ from sklearn_nnrecover.dictionaries.spherical_mixture import (
     tracy_widom_tail,
 )
 from sklearn_nnrecover.dictionaries.stability import matched_distances
+from sklearn_nnrecover.dictionaries.verdict import Judgement, verdict
 
 MIN_MEMBERS = 3  # samples of a component
 SAME_MEAN = 0.25  # distance of means from two halves, relative to the nearest other mean

@@ -19,11 +19,12 @@ from sklearn_nnrecover.dictionaries.dictionary_learning import (
     learn_with_halves,
 )
 from sklearn_nnrecover.dictionaries.encoders import CodeRule
-from sklearn_nnrecover.dictionaries.judgement import Judgement, judge_dictionary
+from sklearn_nnrecover.dictionaries.judgement import judge_dictionary
 from sklearn_nnrecover.dictionaries.mixture_judgement import judge_mixture
 from sklearn_nnrecover.dictionaries.samples import Samples
 from sklearn_nnrecover.dictionaries.spherical_mixture import learn_mixture
 from sklearn_nnrecover.dictionaries.stability import standard_errors
+from sklearn_nnrecover.dictionaries.verdict import Judgement
 from sklearn_nnrecover.linalg.steps import Steps
 
 

@@ -18,8 +18,9 @@ no noisy sample is.
 
 Values that repeat (integer or +-1 codes, repeated rows) are not in general position: the 12
 samples +-e_i +-e_j in four dimensions have three different dictionaries of four atoms. Samples
-whose proportions occur twice on the same atoms prove nothing. Repeated values are seen in
-noiseless codes; under noise they are not, but there few dimensions prove nothing anyway.
+whose proportions occur twice on the same atoms, or often on any two, prove nothing here (but see
+:mod:`fair_signs`). Repeated values are seen in noiseless codes; under noise they are not, but there
+few dimensions prove nothing anyway.
 
 References
 ----------
@@ -38,6 +39,8 @@ from sklearn_nnrecover.dictionaries.encoders import csr_to_padded
 
 CHANCE = 1e-6  # probability that a sample without any structure comes as near to a span
 MIN_TELLING = 10  # telling samples that an atom needs
+COMMON = 0.01  # share of all proportions at which one value is no accident
+MANY_COMMON = 0.1  # share of proportions with such values at which all values are special
 MAX_SPANS = 64  # of an atom that are looked at
 PINNED = 1e-2  # mean squared sine between spans, the atom itself taken out, that counts as positive
 
@@ -114,8 +117,10 @@ def telling_samples(
 def repeated_proportions(codes: sparse.csr_array, tolerance: float) -> np.ndarray:
     """Mark the samples with two active atoms in proportions that occur in another sample, too.
 
-    Signs do not count. Of samples with a single active atom the values themselves are compared, so
-    that equal samples prove no more than one of them.
+    Another sample that uses the same two atoms, or many samples that use any two: codes of signs
+    or small integers have few proportions, up to a scale for each atom (and all samples are marked
+    where such values are many). Signs do not count. Of samples with a single active atom the
+    values themselves are compared, so that equal samples prove no more than one of them.
 
     Parameters
     ----------
@@ -132,23 +137,46 @@ def repeated_proportions(codes: sparse.csr_array, tolerance: float) -> np.ndarra
     atoms, active = csr_to_padded(codes)
     values = np.zeros(atoms.shape)
     values[active] = np.abs(codes.data)
+    scale = _middle_values(np.abs(codes.data), codes.indices, n_components)[atoms]
     single = np.flatnonzero(active.sum(axis=1) == 1)
     samples, pairs, proportions = [single], [atoms[single, 0].astype(np.int64)], [values[single, 0]]
+    scaled = [np.full(len(single), np.nan)]
     for i in range(atoms.shape[1]):
         for j in range(i + 1, atoms.shape[1]):
             both = np.flatnonzero(active[:, j])
             samples.append(both)
             pairs.append((atoms[both, i] + 1) * np.int64(n_components) + atoms[both, j])
             proportions.append(values[both, i] / values[both, j])
+            scaled.append(proportions[-1] * scale[both, j] / scale[both, i])
     sample, pair, proportion = (np.concatenate(part) for part in (samples, pairs, proportions))
+    common = _is_common(np.concatenate(scaled), tolerance)
     order = np.lexsort((proportion, pair))
     sample, pair, proportion = sample[order], pair[order], proportion[order]
     close = np.diff(proportion) <= tolerance * np.maximum(proportion[1:], 1.0)
     same = (pair[1:] == pair[:-1]) & close
     repeated = np.zeros(n_samples, dtype=bool)
+    repeated[np.concatenate(samples)[common]] = True
+    repeated |= len(common) > 0 and np.mean(common) > MANY_COMMON
     repeated[sample[1:][same]] = True
     repeated[sample[:-1][same]] = True
     return repeated
+
+
+def _middle_values(magnitude: np.ndarray, atom: np.ndarray, n_components: int) -> np.ndarray:
+    """Lower median of the magnitudes of every atom's codes: one of the values that occur."""
+    order = np.lexsort((magnitude, atom))
+    usage = np.bincount(atom, minlength=n_components)
+    middle = np.cumsum(usage) - usage + np.maximum(usage - 1, 0) // 2
+    values = np.append(magnitude[order], 1.0)
+    return np.where(usage > 0, values[np.minimum(middle, len(magnitude))], 1.0)
+
+
+def _is_common(proportion: np.ndarray, tolerance: float) -> np.ndarray:
+    """Mark values within the tolerance of ``COMMON`` of all values (nan is never common)."""
+    ordered = np.sort(proportion[np.isfinite(proportion)])
+    left = np.searchsorted(ordered, proportion * (1 - tolerance), side="left")
+    right = np.searchsorted(ordered, proportion * (1 + tolerance), side="right")
+    return np.isfinite(proportion) & (right - left > max(COMMON * len(ordered), MIN_TELLING))
 
 
 def pinned_atoms(codes: sparse.csr_array, D: np.ndarray) -> np.ndarray:

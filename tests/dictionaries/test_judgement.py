@@ -120,10 +120,43 @@ def test_repeated_rows_are_no_new_evidence(rng):
         np.testing.assert_array_equal(once.components_std_, often.components_std_)
 
 
-def test_repeated_proportions_prove_nothing(rng):
-    """Other dictionaries are not excluded, even where all agree on the true one."""
-    _, truth = make_sparse_codes(2000, 30, n_components=30, n_nonzero=2, random_state=rng)
-    X = np.sign(truth.codes.toarray()) @ truth.components_
-    judgement = judged(X, truth.components_, rng, 2)
+def repeated_values(rng, kind, n=30, m=30, n_samples=2000):
+    _, truth = make_sparse_codes(n_samples, n, n_components=m, n_nonzero=2, random_state=rng)
+    codes = np.sign(truth.codes.toarray())
+    if kind == "one sign":
+        codes = np.abs(codes)
+    elif kind == "integers":
+        codes *= rng.randint(1, 4, codes.shape)
+    return codes @ truth.components_, truth.components_
+
+
+@pytest.mark.parametrize(("n", "m"), [(30, 30), (30, 40)])
+@pytest.mark.parametrize("kind", ["signs", "integers"])
+def test_repeated_values_of_fair_signs_prove_all_atoms(rng, kind, n, m):
+    X, D = repeated_values(rng, kind, n, m)
+    judgement = judged(X, D, rng, 2)
+    assert (judgement.status, judgement.proof) == ("exact", "local")
+    passed = {name: passed for name, _, _, passed, _ in judgement.conditions}
+    assert passed["fair signs"]
+    assert passed["other codes"]
+
+
+@pytest.mark.parametrize(("kind", "m"), [("one sign", 30), ("signs", 8)])
+def test_repeated_values_prove_nothing(rng, kind, m):
+    """Without fair signs, or with 56 different samples, other dictionaries are not excluded."""
+    X, D = repeated_values(rng, kind, m=m)
+    judgement = judged(X, D, rng, 2)
     assert judgement.status == "not_recovered"
     assert "repeat" in judgement.reason
+
+
+def test_three_dictionaries_of_the_root_system_d4(rng):
+    """Even if all halves agree on one of them."""
+    codes = np.zeros((3000, 4))
+    on = rng.rand(3000, 4).argsort(axis=1)[:, :2]
+    np.put_along_axis(codes, on, rng.choice([-1.0, 1.0], (3000, 2)), axis=1)
+    other = np.array([[1, 1, 1, 1], [1, 1, -1, -1], [1, -1, 1, -1], [1, -1, -1, 1]]) / 2
+    for D in (np.eye(4), other):
+        judgement = judged(codes, D, rng, 2)
+        assert judgement.status == "not_recovered"
+        assert not any(unit["identified"] for unit in judgement.units)

@@ -137,5 +137,21 @@ def test_repeated_proportions(rng):
     np.testing.assert_array_equal(repeated_proportions(sparse.csr_array(codes), 1e-8), expected)
 
 
+@pytest.mark.parametrize("kind", ["signs", "integers", "generic"])
+def test_values_that_many_pairs_share_prove_nothing(rng, kind):
+    """No two samples use the same two atoms: only other pairs tell that values are special."""
+    supports = [(i, j) for i in range(40) for j in range(i)]
+    values = {
+        "signs": np.ones((len(supports), 2)),
+        "integers": rng.randint(1, 4, (len(supports), 2)).astype(float),
+        "generic": rng.uniform(0.5, 1.5, (len(supports), 2)),
+    }[kind]
+    codes = np.zeros((len(supports), 40))
+    np.put_along_axis(codes, np.array(supports), values, axis=1)
+    codes *= rng.uniform(0.5, 2, 40)  # a scale for each atom changes nothing
+    repeated = repeated_proportions(sparse.csr_array(codes), 1e-8)
+    assert np.all(repeated == (kind != "generic"))
+
+
 def test_no_samples_pin_nothing():
     assert not pinned_atoms(sparse.csr_array((0, 3)), np.eye(3)).any()
