@@ -56,6 +56,9 @@ MOST_BIASED_STEPS = 30
 MANY_EQUATIONS = 50
 WIDER_STEPS = 100
 MOST_TESTED = 500
+# Score of the outputs' evenness, in thresholds of its test, from which no wider network is tried:
+# inputs that are not quite symmetric stay below it.
+CERTAINLY_ODD = 1.5
 
 Condition = tuple[str, Any, Any, bool, str]
 
@@ -224,6 +227,9 @@ def fit_moments(
         width = choose_width(source.low, len(samples.Z))[0]
     inputs = symmetry_of_samples(samples)
     outputs = symmetry_of_outputs(samples, linear_part(source.low))
+    # The odd part of units without biases is linear, however many they are: on symmetric inputs no
+    # such network has outputs with another one.
+    hopeless = inputs.passed and outputs.score > CERTAINLY_ODD * outputs.threshold
     result: MomentResult | None = None
     k = estimate.V.shape[1]
     for wider in range(k, (k if n_hidden else max(k, min(p, m, k + MOST_WIDER))) + 1):
@@ -248,6 +254,8 @@ def fit_moments(
         few = samples.Y.size < MANY_EQUATIONS * samples.n_parameters(wider)
         doubtful = n_hidden is None and (few or not counted)
         found = yield from _with_problem(found, samples, part, saturated, doubtful, rng)
+        if found.problem and hopeless:
+            found = found._replace(settled=True)
         if result is None or not found.problem:
             result = found
         if not found.problem or found.settled:

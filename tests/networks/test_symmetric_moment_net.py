@@ -304,6 +304,15 @@ def test_other_activations_are_not_recovered(draw, rng):
     assert np.isinf(net.coefs_std_[0]).all()
 
 
+def test_outputs_with_an_odd_part_are_those_of_no_wider_network(draw):
+    X, _, ((W, A), _) = draw(n=6000)
+    with pytest.warns(RecoveryWarning, match="not those of units without biases"):
+        net = SymmetricMomentNet(random_state=0).fit(X, np.tanh(2 * X @ W) @ A)
+    assert net.report_.status == "not_recovered"
+    assert not net.report_["evenness of the outputs"].passed
+    assert net.solver_ == "moments"  # no search over widths
+
+
 @pytest.mark.parametrize("n", [5, 9, 14])
 def test_few_samples_are_never_exact_and_wrong(draw, n):
     X, y, truth = draw(n=n)
