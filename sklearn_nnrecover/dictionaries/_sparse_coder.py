@@ -19,6 +19,8 @@ from .samples import Samples, feature_mean
 from .spherical_mixture import nearest_mean, one_hot
 from .support_growth import description_length
 
+ROUNDINGS = 16.0  # in units of machine epsilon times the samples: smaller differences are none
+
 
 class SparseCoderMixin(FloatInputMixin, ClassNamePrefixFeaturesOutMixin, TransformerMixin):
     """Codes, reconstructions and scores of an estimator that has ``components_`` and ``_rule``.
@@ -105,15 +107,17 @@ class SparseCoderMixin(FloatInputMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         Returns
         -------
         float
-            At most 1.
+            At most 1; for samples that are equal to rounding 1 or 0, reproduced or not.
         """
         X = self._validated(X)
         left, _, _ = self._residuals(X)
         mean = feature_mean(X)
-        spread = sum(
-            float(np.sum((block - mean) ** 2)) for block in self._blocks(Samples(X), np.float64)
-        )
-        return 1.0 - left / spread if spread > 0 else float(left == 0)
+        spread = energy = 0.0
+        for block in self._blocks(Samples(X), np.float64):
+            spread += float(np.sum((block - mean) ** 2))
+            energy += float(np.sum(block**2))
+        rounding = (ROUNDINGS * np.finfo(X.dtype).eps) ** 2 * energy
+        return 1.0 - left / spread if spread > rounding else float(left <= rounding)
 
     def description_length(self, X: Any, y: Any = None) -> float:
         """Return the nats per sample that describe X with these atoms.
