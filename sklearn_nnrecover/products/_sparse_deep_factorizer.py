@@ -88,6 +88,11 @@ class SparseDeepFactorizer(
         (k, n_features)`` is the layer nearest the features. Gauge, in all but the first: the first
         non-zero of each row is positive and its smallest magnitude 1; rows are ordered by their
         first non-zero column. [X, I] if nothing was recovered.
+    factors_std_ : list of csr_array
+        Standard errors of the entries of ``factors_``, with their sparsity: 0 where exact, and for
+        the entry of smallest magnitude in each row of ``factors_[1:]``, which is 1 by convention;
+        inf where the data do not determine an entry; nan where they were not computed (nothing
+        recovered, structures, sign networks, noise and more than 6000 entries in the layers).
     scale_ : float
         Common factor.
     scale_std_ : float
@@ -96,6 +101,8 @@ class SparseDeepFactorizer(
         Number of factors recovered; 1 if nothing was.
     parameters_ : list of ndarray or None
         With ``structure``: the parameters of each factor, balanced to equal norms.
+    parameters_std_ : list of ndarray or None
+        Their standard errors: 0 when exact, inf where the data leave a parameter free.
     components_ : csr_array of shape (k, n_features)
         ``factors_[-1]``.
     report_ : RecoveryReport
@@ -346,13 +353,24 @@ class SparseDeepFactorizer(
         self.scale_, self.scale_std_ = float(recovery.scale), float(recovery.scale_std)
         self.n_factors_ = recovery.n_factors
         self.components_ = self.factors_[-1]
-        self.parameters_ = recovery.parameters
+        self.factors_std_ = self._standard_errors(recovery)
+        self.parameters_, self.parameters_std_ = recovery.parameters, recovery.parameters_std
         self._n_features_out = self.factors_[1].shape[0]
         self._independent = [has_full_row_rank(F) for F in recovery.factors[1:]]
         status, reason, proof = recovery.status
         self.report_ = RecoveryReport(
             status, reason, proof, conditions=recovery.conditions, units=recovery.units
         )
+
+    def _standard_errors(self, recovery: Recovery) -> list[sp.csr_array]:
+        """Standard errors of the entries, in arrays with the factors' sparsity."""
+        errors = recovery.factors_std
+        if errors is None:
+            errors = [np.full(F.nnz, np.nan) for F in self.factors_]
+        return [
+            sp.csr_array((error.astype(self.dtype_), F.indices, F.indptr), shape=F.shape)
+            for F, error in zip(self.factors_, errors, strict=True)
+        ]
 
     def _reconstruction_error(self, X: Any) -> tuple[np.ndarray, float]:
         """Return X as a dense array, and the squared error of its reconstruction."""

@@ -12,11 +12,17 @@ from sklearn_nnrecover.linalg.steps import Step, Steps
 from sklearn_nnrecover.products.butterflies import butterfly_factors
 from sklearn_nnrecover.products.chain_claims import supported_claims
 from sklearn_nnrecover.products.correlation_graph import correlation_factor
+from sklearn_nnrecover.products.entry_errors import entry_errors
 from sklearn_nnrecover.products.factor_gauge import normalize_chain
 from sklearn_nnrecover.products.information_sets import information_set_factor
 from sklearn_nnrecover.products.integer_pursuit import clean
-from sklearn_nnrecover.products.integer_unit import integer_unit, noisy_integer_unit
+from sklearn_nnrecover.products.integer_unit import integer_unit
 from sklearn_nnrecover.products.last_factor_ica import last_factor_by_ica
+from sklearn_nnrecover.products.noisy_products import (
+    NoisyRecovery,
+    noisy_status,
+    recover_noisy_factors,
+)
 from sklearn_nnrecover.products.peeling import (
     Chain,
     Evidence,
@@ -26,6 +32,7 @@ from sklearn_nnrecover.products.peeling import (
     count_nonzero,
     peel_chain,
 )
+from sklearn_nnrecover.products.prepared_data import PreparedData, noise_of_reals, prepare_data
 from sklearn_nnrecover.products.recovery_status import (
     Status,
     chain_status,
@@ -49,7 +56,8 @@ _LARGEST_RANKED = 2_000_000
 class Recovery(NamedTuple):
     """``X ~ scale * factors[0] @ factors[1] @ ...`` and what is known about it.
 
-    ``n_factors`` is 1 when nothing was recovered and ``factors`` is [X, I].
+    ``n_factors`` is 1 when nothing was recovered and ``factors`` is [X, I]. ``factors_std`` are
+    the standard errors of the entries of the factors, None where nothing is known of them.
     """
 
     factors: list[sp.csr_array]
@@ -60,15 +68,8 @@ class Recovery(NamedTuple):
     conditions: list[Evidence]
     units: list[dict]
     parameters: list[np.ndarray] | None = None
-
-
-class PreparedData(NamedTuple):
-    """``X = unit * matrix + noise``; integer data have an integer ``matrix``."""
-
-    matrix: Matrix
-    unit: float
-    noise_std: float
-    conditions: list[Evidence]
+    factors_std: list[np.ndarray] | None = None
+    parameters_std: list[np.ndarray] | None = None
 
 
 PEEL_METHODS: dict[str, PeelMethod] = {
@@ -98,36 +99,6 @@ def peel_methods(X: Matrix, method: str, n_init: int, max_iter: int) -> dict[str
     if "intersection" in chosen:
         chosen["intersection"] = partial(intersection_factor, n_init=n_init, budget=max_iter)
     return chosen
-
-
-def prepare_data(X: Matrix, eps: float) -> PreparedData:
-    """Divide integer data by their unit, and round away noise that is small against it."""
-    values = X.data if sp.issparse(X) else X
-    rtol = 10 * eps
-    unit = integer_unit(values, rtol=rtol)
-    noise_std = 0.0
-    if unit is None:
-        noisy = noisy_integer_unit(values)
-        if noisy is None:
-            condition = Evidence(
-                "integer unit", 0.0, 0.0, False, "the data are multiples of one number"
-            )
-            return PreparedData(X, 1.0, 0.0, [condition])
-        unit, noise_std = noisy
-    if sp.issparse(X):
-        matrix = sp.csr_array((np.round(X.data / unit), X.indices, X.indptr), shape=X.shape)
-        matrix.eliminate_zeros()
-        matrix.sort_indices()
-    else:
-        matrix = np.round(X / unit)
-    condition = Evidence(
-        "integer unit",
-        unit,
-        5 * noise_std,
-        unit > 5 * noise_std,
-        "the data are multiples of one number, apart from noise below a fifth of it",
-    )
-    return PreparedData(matrix, unit, noise_std, [condition])
 
 
 def recover_chain(
@@ -166,6 +137,20 @@ def recover_chain(
     """
     data = prepare_data(X, eps)
     yield Step(float(count_nonzero(data.matrix)), 1.0)
+    if not data.is_integer and method in ("auto", "intersection") and n_factors in (None, 2):
+        noise = noise_of_reals(X, eps)
+        if noise is not None:
+            noisy = yield from recover_noisy_factors(
+                X,
+                noise.level,
+                rounded=noise.is_rounding,
+                n_nonzero=n_nonzero,
+                n_init=n_init,
+                max_iter=max_iter,
+                rng=rng,
+            )
+            if noisy is not None:
+                return _finish_noisy(X, data, noisy, eps)
     if method in ("auto", "butterfly") and n_factors is None and _is_dense(data.matrix):
         transform = butterfly_factors(data.matrix, rng=rng)
         if transform is not None and sum(F.nnz for F in transform) < count_nonzero(data.matrix):
@@ -239,7 +224,36 @@ def _finish(X: Matrix, data: PreparedData, chain: Chain, eps: float) -> Recovery
         *([] if fit is None else [fit]),
     ]
     return Recovery(
-        factors, scale, scale_std, len(factors), status, conditions, unit_table(links, factors)
+        factors,
+        scale,
+        scale_std,
+        len(factors),
+        status,
+        conditions,
+        unit_table(links, factors),
+        # A product that is not X is exact nowhere.
+        factors_std=entry_errors(factors, [link.proven for link in links])
+        if fit is not None or error <= tolerance
+        else None,
+    )
+
+
+def _finish_noisy(X: Matrix, data: PreparedData, noisy: NoisyRecovery, eps: float) -> Recovery:
+    fit, links = noisy.fit, [Link(noisy.identified, "intersection", "features", "local")]
+    error = product_error(X, 1.0, fit.factors)
+    status, error_condition, exact = noisy_status(noisy, error, 100 * eps)
+    factors_std = entry_errors(
+        fit.factors, [noisy.identified], None if exact else fit.standard_errors
+    )
+    return Recovery(
+        fit.factors,
+        1.0,
+        0.0,
+        2,
+        status,
+        [*data.conditions, *noisy.conditions, error_condition],
+        unit_table(links, fit.factors),
+        factors_std=factors_std,
     )
 
 
@@ -331,6 +345,7 @@ def recover_structured_chain(
         [Evidence(*condition) for condition in result.conditions],
         units,
         fit.parameters,
+        parameters_std=fit.standard_errors,
     )
 
 

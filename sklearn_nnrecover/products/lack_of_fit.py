@@ -15,6 +15,7 @@ from typing import Any
 
 import numpy as np
 from scipy import stats
+from scipy.sparse.linalg import svds
 
 from sklearn_nnrecover.products.lifting import LiftingOperator, qr_triangle
 from sklearn_nnrecover.products.structured_residuals import (
@@ -25,6 +26,7 @@ from sklearn_nnrecover.products.structured_residuals import (
 
 RANDOM_LIFTS = 64
 LEAST_DEGREES = 8
+LARGEST_DECOMPOSED = 600
 # The Tracy-Widom law of order 1 is nearly a shifted gamma law (Chiani, J. Multivariate Anal. 2014).
 TRACY_WIDOM_SHAPE, TRACY_WIDOM_SCALE, TRACY_WIDOM_SHIFT = 46.446, 0.186054, 9.84801
 
@@ -106,8 +108,13 @@ def singular_value_p_value(difference: np.ndarray, noise_std: float) -> float | 
     m, n = difference.shape
     if min(m, n) < 5:
         return None
-    gram = difference @ difference.T if m <= n else difference.T @ difference
-    top = float(np.linalg.eigvalsh(gram)[-1]) / noise_std**2
+    if min(m, n) <= LARGEST_DECOMPOSED:
+        gram = difference @ difference.T if m <= n else difference.T @ difference
+        top = float(np.linalg.eigvalsh(gram)[-1]) / noise_std**2
+    else:
+        start = np.random.RandomState(0).standard_normal(min(m, n))
+        singular = svds(difference, k=1, v0=start, tol=1e-4, return_singular_vectors=False)
+        top = float(singular[0] / noise_std) ** 2
     edge = np.sqrt(m - 1) + np.sqrt(n)
     width = edge * (1 / np.sqrt(m - 1) + 1 / np.sqrt(n)) ** (1 / 3)
     value = (top - edge**2) / width
