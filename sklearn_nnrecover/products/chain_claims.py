@@ -65,9 +65,9 @@ def supported_claims(
         for link in (int(index) for index in np.flatnonzero(judged)):
             if link > 0:
                 witnesses = sp.csr_array(chain[link][np.flatnonzero(kept[link - 1])])
-                kept[link] = beyond_leftovers(witnesses, chain[link + 1], kept[link], same=same)
-                n_witnesses = np.bincount(witnesses.indices, minlength=len(kept[link]))
-                kept[link] &= n_witnesses > 1
+                kept[link] &= np.bincount(witnesses.indices, minlength=len(kept[link])) > 1
+                if kept[link].any():
+                    kept[link] = beyond_leftovers(witnesses, chain[link + 1], kept[link], same=same)
             if link + 1 < len(kept):
                 doubtful = (~kept[link + 1]).astype(float)
                 kept[link] &= pattern(chain[link + 1]) @ doubtful == 0

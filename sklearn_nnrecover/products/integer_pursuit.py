@@ -164,3 +164,23 @@ def pursue_again(
     cost = (np.diff(C.indptr) + 1.5 * np.diff(R.indptr)).reshape(n_trials, n_rows)
     best = np.argmin(cost, axis=0) * n_rows + np.arange(n_rows)
     return C[best], R[best]
+
+
+def cancelling_pairs(D: sp.csr_array) -> sp.csr_array:
+    """Return ``a - r b`` for every two atoms that meet, r their most frequent ratio.
+
+    Returns
+    -------
+    csr_array of shape (n_pairs, n_atoms)
+        The combinations; times D they are the rows that greedy subtraction of single atoms misses.
+    """
+    met = sp.triu(pattern(D) @ pattern(D).T.tocsr(), k=1).tocoo()
+    ratio = agreeing_entries(D, met.row, D, met.col).ratio
+    pair = np.arange(len(ratio))
+    return sp.csr_array(
+        (
+            np.concatenate((np.ones(len(ratio)), -ratio)),
+            (np.concatenate((pair, pair)), np.concatenate((met.row, met.col))),
+        ),
+        shape=(len(ratio), D.shape[0]),
+    )

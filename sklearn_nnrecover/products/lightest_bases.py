@@ -29,13 +29,14 @@ class SparseVectors(NamedTuple):
 def distinct_vectors(vectors: sp.csr_array, hits: np.ndarray) -> SparseVectors:
     """Merge equal rows (row gauge) and order them by weight."""
     n_columns = vectors.shape[1]
-    # An irrational projection tells vectors apart; equal ones agree to rounding.
-    projection = np.cos(1.0 + np.arange(n_columns) * np.sqrt(2.0))
+    # Two irrational projections tell vectors apart; equal ones agree to rounding.
+    angles = np.arange(n_columns)[:, None] * np.sqrt([2.0, 3.0])
     weights = np.diff(vectors.indptr)
-    values = vectors @ projection
-    order = np.lexsort((values, weights))
-    step = np.abs(np.diff(values[order])) > 1e-6 * (1.0 + np.abs(values[order][1:]))
-    new = np.r_[True, step | (np.diff(weights[order]) != 0)][: len(order)]
+    values = vectors @ np.cos(1.0 + angles)
+    order = np.lexsort((values[:, 0], weights))
+    values = values[order]
+    step = np.abs(np.diff(values, axis=0)) > 1e-6 * (1.0 + np.abs(values[1:]))
+    new = np.r_[True, step.any(axis=1) | (np.diff(weights[order]) != 0)][: len(order)]
     first = np.flatnonzero(new)
     total = np.add.reduceat(hits[order], first) if len(first) else hits[:0]
     return SparseVectors(sp.csr_array(vectors[order[first]]), total)

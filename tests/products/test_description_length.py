@@ -10,7 +10,7 @@ from sklearn_nnrecover.datasets import make_sparse_product
 from sklearn_nnrecover.linalg.steps import run_to_end
 from sklearn_nnrecover.products.atom_identification import atom_evidence, exchange_margin
 from sklearn_nnrecover.products.column_intersections import distinct_rows
-from sklearn_nnrecover.products.description_length import two_sparse_factors
+from sklearn_nnrecover.products.description_length import TwoFactors, two_sparse_factors
 from sklearn_nnrecover.products.factor_gauge import row_gauge
 from sklearn_nnrecover.products.sparse_two_factors import finest_factors, intersection_factor
 from sklearn_nnrecover.products.untouched_cells import agreement_probability, beyond_leftovers
@@ -50,6 +50,36 @@ def test_description_falls_from_sweep_to_sweep(seed, rng):
     costs = [step.objective for step in two_sparse_factors(X, rng=rng)]
     assert all(b <= a for a, b in itertools.pairwise(costs))
     assert costs[-1] < 0.7 * X.nnz
+
+
+def test_an_entry_that_two_atoms_share_is_no_atom_of_its_own(rng):
+    # One row uses both atoms, with opposite signs: column by column the entry belongs to both,
+    # row by row it looks like a node of its own that two other rows use.
+    D = np.zeros((8, 40))
+    D[np.arange(8)[:, None], np.arange(32).reshape(8, 4)] = 1.0
+    D[:2, 39] = 1.0
+    C = np.array([[1.0, -1], [1, 0], [0, 1]])
+    C = np.hstack([C, rng.choice([-1.0, 1], size=(3, 6)) * np.eye(3, 6)])
+    C = np.vstack([C, np.hstack([np.zeros((12, 2)), rng.choice([-1.0, 1], size=(12, 6))])])
+    Y = sp.csr_array(C @ D)
+    found = run_to_end(two_sparse_factors(Y, rng=rng))
+    assert share_of_rows_found(sp.csr_array(D[:2]), found.D, rng) == 1
+    assert found.length <= np.count_nonzero(C) + np.count_nonzero(D)
+
+
+@pytest.mark.parametrize("n_nonzero", [4, 5])
+def test_square_products_are_complete_where_they_are_shortest(seed, rng, n_nonzero):
+    X, truth = make_sparse_product(
+        300, 300, n_hidden=[300], n_nonzero=n_nonzero, sparse_output=True, random_state=seed
+    )
+    found = run_to_end(two_sparse_factors(X, rng=rng))
+    codes, atoms = truth.factors_
+    uses = np.bincount(codes.indices, minlength=300)
+    assert share_of_rows_found(atoms[uses >= 2], found.D, rng) > 0.95
+    planted = TwoFactors(codes, atoms, 0)
+    shortest = run_to_end(two_sparse_factors(X, rng=rng, start=planted))
+    assert shortest.length <= codes.nnz + atoms.nnz
+    assert found.length <= 1.004 * shortest.length
 
 
 def test_three_factors_are_not_merged_in_pairs(seed, rng):

@@ -117,9 +117,12 @@ def test_any_depth_of_the_remainder(rng):
     assert peel.factor.shape == (np.linalg.matrix_rank(Y), 140)
     if peel.factor.shape[0] == 60:
         assert n_recovered(peel.factor, F) >= 58
-        # Integer data keep integers on both sides of the cut.
-        assert_array_equal(peel.remainder, np.rint(peel.remainder))
-        assert_array_equal(peel.remainder @ peel.factor, Y)
+        # Integer data keep integers on both sides of the cut; a sum and a difference in the place
+        # of two rows, as happens where they are lighter, span a coarser lattice.
+        if n_recovered(peel.factor, F) == 60:
+            assert_array_equal(peel.remainder, np.rint(peel.remainder))
+            assert_array_equal(peel.remainder @ peel.factor, Y)
+        assert_allclose(peel.remainder @ peel.factor, Y, atol=1e-9)
 
 
 def test_eight_nonzeros_on_few_spare_columns_need_four_on_the_pivots(rng):
@@ -208,9 +211,23 @@ def test_lightest_independent_prefers_light_and_marks_what_is_forced(rng):
     assert_array_equal(forced, [True, False, False])
 
 
+def test_distinct_vectors_tells_thousands_apart():
+    # All signed sums of three unit vectors: among so many some meet in any one projection.
+    supports = np.array(list(itertools.combinations(range(30), 3)))
+    signs = np.array([[1.0, a, b] for a in (-1, 1) for b in (-1, 1)])
+    columns = np.repeat(supports, 4, axis=0).ravel()
+    values = np.tile(signs, (len(supports), 1)).ravel()
+    rows = np.repeat(np.arange(4 * len(supports)), 3)
+    vectors = sp.csr_array((values, (rows, columns)), shape=(4 * len(supports), 30))
+    pool = distinct_vectors(vectors, np.ones(vectors.shape[0], dtype=int))
+    assert pool.vectors.shape[0] == vectors.shape[0]
+
+
 def test_distinct_vectors_counts_hits(rng):
-    F = sparse_rows(5, 30, 3, rng)
-    repeated = sp.csr_array(F[[0, 1, 2, 0, 0, 4]])
+    F = sparse_rows(5, 30, 3, rng).toarray()
+    # Equal rows are drawn once in two thousand times.
+    F[[0, 1, 2, 4], :4] = np.eye(4)
+    repeated = row_gauge(sp.csr_array(F[[0, 1, 2, 0, 0, 4]]))[0]
     pool = distinct_vectors(repeated, np.ones(6, dtype=int))
     assert pool.vectors.shape[0] == 4
     assert sorted(pool.hits) == [1, 1, 1, 3]
