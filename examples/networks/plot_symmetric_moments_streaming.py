@@ -111,12 +111,14 @@ print(net.report_)
 
 figure, ax = plt.subplots(figsize=(7, 4), layout="constrained")
 ax.semilogy(errors, "o-")
-ax.axhline(3 * np.max(net.coefs_std_[0]), color="0.6", linestyle=":", label="3 standard errors")
+largest = max(spread.max() for spread in net.coefs_std_)
+ax.axhline(3 * largest, color="0.6", linestyle=":", label="three of the largest standard errors")
 ax.set(
     xlabel="passes after the first",
     ylabel="largest error over all weights",
     title=f"200,000 samples in chunks of 10,000: {net.report_.status}",
     xticks=range(len(errors)),
+    ylim=(largest, 2 * max(errors)),
 )
 ax.legend()
 plt.show()
