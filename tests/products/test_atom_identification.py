@@ -65,8 +65,11 @@ def test_a_sum_of_two_atoms_is_not_an_atom(rng):
 
 
 def test_an_atom_that_always_accompanies_another_can_be_merged(rng):
-    C = rng.choice([-1.0, 1], size=(20, 3)) * (rng.rand(20, 3) < 0.5)
+    C = np.zeros((20, 3))
+    C[:12, 0] = rng.choice([-1.0, 1], size=12)
     C[:, 1] = 2 * C[:, 0]
+    # The third goes along with the first in four rows, with either sign.
+    C[8:, 2] = C[8:, 0] * np.tile([1, -1], 6) + (C[8:, 0] == 0)
     D = np.kron(np.eye(3), np.ones((1, 4)))
     margin = exchange_margin(sp.csr_array(C), sp.csr_array(D))
     assert margin[0] < 0
