@@ -87,8 +87,8 @@ def show(ax, values, errors, xlabel, title):
 # ---------------------------
 #
 # 10 x 10 orthonormal networks, normal inputs, no noise. Solid lines are errors of A, dotted ones
-# mean squared errors of the outputs. The star is what the paper reports for 10,000 samples, an error
-# of about .15.
+# mean squared errors of the outputs. The star is what the paper reports for 10,000 samples: an
+# error of about .15.
 
 sizes = [500, 1000, 2000, 5000, 10000]
 figure_2 = sweep(sizes, lambda n: {"n": n})
