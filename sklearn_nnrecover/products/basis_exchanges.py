@@ -5,9 +5,10 @@ Z become ``z_j - (c_j / c_i) z_i``. Where v is as sparse as ``f_i`` the number o
 tell the two apart, but the codes can: wrong columns share a part, and are longer for it. With
 independent Gaussian columns of Z the description length is, up to constants,
 
-    N / 2 * sum_j log |z_j|^2 + nnz(F) log n_columns
+    N / 2 * sum_j log |z_j|^2 + nnz(F) log n_columns + m / 2 log N
 
-for N rows of Y (the volume that F gains, Z loses), and exchanges descend on it. The inverse
+for N rows of Y (the volume that F gains, Z loses) and m entries of F other than 1 and -1, and
+exchanges descend on it. The inverse
 covariance alone is a poor guide where Z is nearly singular, as deep products are.
 """
 
@@ -17,6 +18,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy import linalg
 
+from sklearn_nnrecover.products.lightest_bases import count_other_values
 from sklearn_nnrecover.products.systematic_bases import RowSpace
 
 COEFFICIENT_TOL = 1e-7
@@ -34,7 +36,7 @@ def least_correlated_basis(
     Parameters
     ----------
     vectors : csr_array of shape (n_vectors, n_columns)
-        Vectors of the row space.
+        Vectors of the row space in the row gauge.
     chosen : ndarray of int, shape (rank,)
         Rows of ``vectors`` that form a basis.
     space : RowSpace
@@ -48,7 +50,8 @@ def least_correlated_basis(
     """
     rank = space.rank
     chosen = np.array(chosen)
-    weights = np.diff(vectors.indptr)
+    length = np.diff(vectors.indptr) * np.log(vectors.shape[1])
+    length = length + 0.5 * np.log(max(n_rows, 1)) * count_other_values(vectors)
     coordinates = vectors @ space.basis.T
     # Every exchange shortens the description; the budget is a guard against rounding.
     for _ in range(2 * rank):
@@ -60,9 +63,7 @@ def least_correlated_basis(
         half = space.singular_values[:, None] * inverse
         gram = half.T @ half
         vector, member, saving = _savings(codes, gram, n_rows)
-        saving = saving - np.log(vectors.shape[1]) * (
-            weights[others[vector]] - weights[chosen[member]]
-        )
+        saving = saving + length[chosen[member]] - length[others[vector]]
         better = np.flatnonzero(saving > 1e-6 * n_rows)
         if not len(better):
             break

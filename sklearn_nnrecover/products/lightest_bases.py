@@ -13,6 +13,9 @@ from sklearn_nnrecover.products.systematic_bases import RowSpace
 INDEPENDENCE_TOL = 1e-6
 """Sine of the angle to a subspace below which a vector lies in it."""
 
+VALUE_TOL = 1e-6
+"""Entries closer than this to 1 or -1 are that."""
+
 
 class SparseVectors(NamedTuple):
     """Distinct vectors in the row gauge, lightest first, and how often each was met."""
@@ -42,16 +45,25 @@ def distinct_vectors(vectors: sp.csr_array, hits: np.ndarray) -> SparseVectors:
     return SparseVectors(sp.csr_array(vectors[order[first]]), total)
 
 
+def count_other_values(vectors: sp.csr_array) -> np.ndarray:
+    """Entries of each row (row gauge) that are neither 1 nor -1."""
+    other = (np.abs(np.abs(vectors.data) - 1.0) > VALUE_TOL).astype(float)
+    counts = sp.csr_array((other, vectors.indices, vectors.indptr), shape=vectors.shape).sum(axis=1)
+    return np.asarray(counts, dtype=int)
+
+
 def lightest_independent(vectors: sp.csr_array, space: RowSpace) -> tuple[np.ndarray, np.ndarray]:
     """Greedy lightest independent subset: optimal, since independent vectors form a matroid.
 
-    Ties of weight go to the vector of least Mahalanobis norm ``x (Y' Y)^+ x'``: for Y = Z F with
-    uncorrelated columns of Z it is 1 for a row of F and 3 for a sum of three of them.
+    Ties of weight go to the vector of fewest entries other than 1 and -1 (a sum and a difference
+    of two rows of signs can be as light as they are), then to that of least Mahalanobis norm
+    ``x (Y' Y)^+ x'``: for Y = Z F with uncorrelated columns of Z it is 1 for a row of F and 3 for
+    a sum of three of them.
 
     Parameters
     ----------
     vectors : csr_array of shape (n_vectors, n_columns)
-        Vectors of the row space, lightest first.
+        Vectors of the row space in the row gauge, lightest first.
     space : RowSpace
 
     Returns
@@ -64,6 +76,7 @@ def lightest_independent(vectors: sp.csr_array, space: RowSpace) -> tuple[np.nda
     weights = np.diff(vectors.indptr)
     coordinates = vectors @ space.basis.T
     mahalanobis = np.linalg.norm(coordinates / space.singular_values, axis=1)
+    other_values = count_other_values(vectors)
     coordinates /= np.linalg.norm(coordinates, axis=1, keepdims=True)
     frame = np.zeros((0, space.rank))
     chosen: list[np.ndarray] = [np.zeros(0, dtype=int)]
@@ -72,7 +85,7 @@ def lightest_independent(vectors: sp.csr_array, space: RowSpace) -> tuple[np.nda
         if len(frame) == space.rank:
             break
         rows = np.flatnonzero(weights == weight)
-        rows = rows[np.argsort(mahalanobis[rows], kind="stable")]
+        rows = rows[np.lexsort((mahalanobis[rows], other_values[rows]))]
         outside, part = _outside(frame, coordinates[rows])
         rows = rows[outside]
         mine = np.zeros(len(rows), dtype=bool)

@@ -2,6 +2,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from sklearn_nnrecover.products.basis_exchanges import least_correlated_basis
+from sklearn_nnrecover.products.lightest_bases import count_other_values, lightest_independent
 from sklearn_nnrecover.products.systematic_bases import row_space
 
 ROWS = np.array([[1.0, 1, 1, 0, 0, 0], [0, 1, 1, -1, 0, 0], [0, 0, 0, 0, 1, 1]])
@@ -45,3 +46,21 @@ def test_what_is_left_stays_a_basis(rng):
     chosen = least_correlated_basis(sp.csr_array(pool), start, space, 60)
     assert np.linalg.matrix_rank(pool[chosen]) == 15
     assert len(np.intersect1d(chosen, np.arange(15))) == 15
+
+
+def test_rows_of_signs_win_over_their_sum_and_difference(rng):
+    # Rotated by 45 degrees independent codes stay independent: only the entries can tell.
+    rows = np.array([[1.0, 1, 1, 0], [1, -1, 0, 1]])
+    mixed = np.array([[2.0, 0, 1, 1], [0, 2, 1, -1]])
+    pool = sp.csr_array(np.vstack([rows, mixed]))
+    for _ in range(5):
+        space = row_space(rng.standard_normal((300, 2)) @ rows)
+        chosen, _ = lightest_independent(pool, space)
+        assert sorted(chosen) == [0, 1]
+        # Whatever the draw makes of the codes' correlation, it cannot pay for two entries of 2.
+        np.testing.assert_array_equal(least_correlated_basis(pool, chosen, space, 300), chosen)
+
+
+def test_other_values_are_counted_by_row():
+    A = sp.csr_array(np.array([[1.0, -1, 0], [0, 2, 1], [0, 0, 0], [-0.5, 1, 3]]))
+    np.testing.assert_array_equal(count_other_values(A), [0, 1, 0, 2])
