@@ -30,6 +30,7 @@ from sklearn_nnrecover.networks.pure_neuron_moments import (
     choose_width,
     estimate_network,
     estimate_with_width,
+    largest_width,
 )
 from sklearn_nnrecover.networks.row_sample import RowSample
 from sklearn_nnrecover.networks.score_tests import score_tests
@@ -97,8 +98,8 @@ class StreamedMomentsMixin(MomentNetMixin):
         Raises
         ------
         ValueError
-            For NaN, infinity, an empty chunk, other widths than before, ``fit_intercept=True``;
-            what was accumulated before is untouched.
+            For NaN, infinity, an empty chunk (or weights that are all zero, at the first), other
+            widths than before, ``fit_intercept=True``; what was accumulated before is untouched.
         MemoryError
             At the first chunk, if the sums would exceed scikit-learn's ``working_memory``.
         """
@@ -108,6 +109,8 @@ class StreamedMomentsMixin(MomentNetMixin):
         moments = SymmetricMoments() if first else self.moments_
         # A refused chunk leaves the sums as they were.
         moments.update(X, y, sample_weight)
+        if moments.n_rows == 0:
+            raise ValueError("sample_weight must contain a positive number: no samples were given.")
         if first:
             self._y_ndim = y.ndim
             self.n_outputs_ = moments.n_outputs
@@ -283,11 +286,11 @@ class StreamedMomentsMixin(MomentNetMixin):
         self._design = Design(whitening, scale if scale > 0 else 1.0, False)
         rng = check_random_state(self.random_state)
         source = SummedMoments(moments, whitening, self._design.output_scale)
-        most = min(whitening.rank, m)
+        most = largest_width(source.low)
         k, note = self._width(), ""
         if (k or 1) > most:
             note = f"Moments need n_hidden of at most {most} here; fit needs not."
-            k = max(1, most)
+            k = most
         if whitening.rank == 0 or scale == 0:
             c = np.zeros(m)
             network = TwoLayerNetwork(

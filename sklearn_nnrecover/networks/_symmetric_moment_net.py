@@ -23,7 +23,7 @@ from sklearn_nnrecover.networks.error_bars import standard_errors
 from sklearn_nnrecover.networks.fourth_order_moments import SampleMoments
 from sklearn_nnrecover.networks.moment_evidence import gather_evidence, some_rows
 from sklearn_nnrecover.networks.moment_recovery import MomentChecks, MomentResult, fit_moments
-from sklearn_nnrecover.networks.pure_neuron_moments import choose_width
+from sklearn_nnrecover.networks.pure_neuron_moments import choose_width, largest_width
 from sklearn_nnrecover.networks.recovery import is_linear, recover
 from sklearn_nnrecover.networks.rectified_activations import RELU, Activation, leaky_relu
 from sklearn_nnrecover.networks.solvers import Options, Recovery
@@ -262,8 +262,9 @@ class SymmetricMomentNet(
         rng: np.random.RandomState,
     ) -> Steps[MomentResult]:
         """Run the paper's algorithm in the user's coordinates."""
-        most = min(samples.Z.shape[1], Y.shape[1])
-        k = self._width() or choose_width(SampleMoments(samples).low, len(X))[0]
+        low = SampleMoments(samples).low
+        most = largest_width(low)
+        k = self._width() or choose_width(low, len(X))[0]
         if k > most:
             problem = f"moments need n_hidden of at most {most} here"
             return MomentResult(None, None, MomentChecks([]), problem)

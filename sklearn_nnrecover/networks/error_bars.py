@@ -100,7 +100,7 @@ def standard_errors(
     -------
     UserWeights
         Standard errors, shaped like the weights. Infinite for units that are zero on the data and
-        everywhere if there are no more equations than parameters.
+        everywhere if there are no more equations than parameters, or no inputs.
     """
     k = network.n_hidden
     d, m = design.whitening.transform.shape[0], samples.Y.shape[1]
@@ -109,7 +109,7 @@ def standard_errors(
     shapes = ((d, k), (k,), (k, m), (m,))
     if exact:
         errors = UserWeights(*(np.zeros(shape) for shape in shapes))
-    elif freedom <= 0:
+    elif freedom <= 0 or samples.Z.shape[1] == 0:
         errors = UserWeights(*(np.full(shape, np.inf) for shape in shapes))
     else:
         problem = SeparableLeastSquares(samples, network.activation)

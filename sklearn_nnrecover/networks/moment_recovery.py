@@ -34,6 +34,7 @@ from sklearn_nnrecover.networks.pure_neuron_moments import (
     choose_width,
     estimate_network,
     estimate_with_width,
+    largest_width,
     linear_part,
 )
 from sklearn_nnrecover.networks.recovery import linear_network
@@ -211,10 +212,11 @@ def fit_moments(
     -------
     MomentResult
     """
-    p, m = samples.Z.shape[1], samples.Y.shape[1]
+    m = samples.Y.shape[1]
     source = SampleMoments(samples)
-    if (n_hidden or 1) > min(p, m):
-        problem = f"moments need n_hidden of at most {min(p, m)} here"
+    most = largest_width(source.low)
+    if (n_hidden or 1) > most:
+        problem = f"moments need n_hidden of at most {most} here"
         return MomentResult(None, None, MomentChecks([]), problem)
     slope = options.activation.negative_slope
     assert slope is not None
@@ -232,7 +234,7 @@ def fit_moments(
     hopeless = inputs.passed and outputs.score > CERTAINLY_ODD * outputs.threshold
     result: MomentResult | None = None
     k = estimate.V.shape[1]
-    for wider in range(k, (k if n_hidden else max(k, min(p, m, k + MOST_WIDER))) + 1):
+    for wider in range(k, (k if n_hidden else max(k, min(most, k + MOST_WIDER))) + 1):
         if wider > k:
             estimate = estimate_network(source, wider, rng=rng, slope=slope, n_refits=n_refits)
         checks = moment_checks(inputs, outputs, width, estimate)
@@ -246,7 +248,7 @@ def fit_moments(
         # Where every output direction counts as a unit there may be more units than outputs, unless
         # fourth moments tell that there are just so many.
         counted = np.isfinite(estimate.gap) and estimate.gap >= MIN_GAP
-        saturated = n_hidden is None and wider == min(p, m) and not counted
+        saturated = n_hidden is None and wider == most and not counted
         # One unit under suspicion is not kept, and need not be confirmed.
         level = SATURATED_LEVEL if saturated and wider == 1 else LACK_OF_FIT_LEVEL
         evidence = yield from gather_evidence(better, loss, samples, part, options, rng, level)

@@ -104,6 +104,24 @@ def linear_part(low: LowMoments) -> np.ndarray:
     return np.linalg.lstsq(gram, cross, rcond=1e-10)[0]
 
 
+def largest_width(low: LowMoments) -> int:
+    """Most hidden units that the moments can tell: the numbers of inputs and of output directions.
+
+    Parameters
+    ----------
+    low : LowMoments
+        Moments.
+
+    Returns
+    -------
+    int
+        At least 1.
+    """
+    values = np.linalg.eigvalsh(low.yy)
+    rank = int(np.sum(values > 1e-13 * max(float(values[-1]), np.finfo(float).tiny)))
+    return max(1, min(rank, len(low.z)))
+
+
 def choose_width(low: LowMoments, n_rows: int) -> tuple[int, float]:
     """Number of hidden units from the rank of E[y z'], by Bartlett's test.
 
@@ -170,10 +188,9 @@ def estimate_with_width(
         Width by Bartlett's test.
     """
     first = choose_width(source.low, n_rows)[0]
-    values = np.linalg.eigvalsh(source.low.yy)
-    rank = int(np.sum(values > 1e-13 * values[-1]))
     best: MomentEstimate | None = None
-    for k in range(first, max(first, min(rank, len(source.low.z), first + MOST_WIDER)) + 1):
+    widest = min(largest_width(source.low), first + MOST_WIDER)
+    for k in range(first, max(first, widest) + 1):
         found = estimate_network(source, k, rng=rng, slope=slope, n_refits=n_refits)
         if best is None or found.gap > best.gap:
             best = found
@@ -209,7 +226,7 @@ def estimate_network(
     source : SampleMoments or SummedMoments
         Moments.
     n_hidden : int
-        Number of hidden units, at most the numbers of outputs and of features.
+        Number of hidden units, at most :func:`largest_width`.
     rng : RandomState
         Draws the starts of the joint diagonalisation.
     slope : float, default=0

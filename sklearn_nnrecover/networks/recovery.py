@@ -57,10 +57,10 @@ def linear_network(
     directions = B[: p - 1] if intercept else B
     left, singular, _ = np.linalg.svd(directions, full_matrices=False)
     rank = max(1, int(np.sum(singular > 1e-10 * max(1.0, singular.max(initial=0.0)))))
+    if len(directions) == 0:
+        left = np.zeros((0, 1))
     if intercept:
         V = left[:, : min(rank, n_hidden or rank)]
-        if len(V) == 0:
-            V = np.zeros((0, 1))
         reach = np.abs(Z[:, : p - 1] @ V).max(axis=0, initial=1.0)
         V = np.vstack([V, 1.1 * reach])
     else:

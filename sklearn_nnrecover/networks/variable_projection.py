@@ -155,7 +155,7 @@ class SeparableLeastSquares:
             residual = self.weighted_Yt - coefficients.T @ F
             loss = float(np.einsum("ij,ij->", residual, residual))
             # Far from zero residual the error of one solve is of second order in the loss.
-            if refined or loss > REFINE_BELOW * self.total or loss == 0:
+            if refined or not 0 < loss <= REFINE_BELOW * self.total:
                 break
         return Projection(
             V, self.activation.derivative(T), F, factor, scale, coefficients, residual, loss
@@ -247,7 +247,8 @@ def damped_factor(
         # The gradient along v_j is zero, so a penalty there changes no step.
         blocks = damped.reshape(k, p, k, p)
         own = np.arange(k)
-        along = V.T * np.sqrt(level / np.einsum("ij,ij->j", V, V))[:, None]
+        squares = np.einsum("ij,ij->j", V, V)
+        along = V.T * np.sqrt(level / np.where(squares > 0, squares, 1.0))[:, None]
         blocks[own, :, own, :] += along[:, :, None] * along[:, None, :]
     factor, failed = dpotrf(damped.T, lower=1, overwrite_a=1)
     return None if failed else (factor, shift)

@@ -240,6 +240,8 @@ def test_what_streams_cannot_do(draw, rng):
         SymmetricMomentNet().fit_moments(SymmetricMoments())
     with config_context(working_memory=1), pytest.raises(MemoryError, match="use fit"):
         SymmetricMomentNet().partial_fit(rng.standard_normal((50, 60)), rng.randn(50, 5))
+    with pytest.raises(ValueError, match="must contain a positive number"):
+        SymmetricMomentNet().partial_fit(X, y, np.zeros(len(X)))
     with pytest.warns(RecoveryWarning, match="at most 4"):
         net = SymmetricMomentNet(n_hidden=9, random_state=0).partial_fit(X, y)
     assert net.n_hidden_ == 4
@@ -320,6 +322,25 @@ def test_few_samples_are_never_exact_and_wrong(draw, n):
     if net.report_.status == "exact":
         assert recovery_error(net, truth) < 1e-6
     assert np.isfinite(net.predict(X)).all()
+
+
+def test_dependent_outputs_bound_the_width(draw):
+    X, y, _ = draw(n=60, d=5, k=1, m=1)
+    net = quiet(SymmetricMomentNet(random_state=0).fit, X, np.hstack([y + 0.3, y + 0.3]))
+    assert net.report_.status != "exact"
+    X, y, _ = draw(n=500, k=2, m=2)
+    y = np.hstack([y, y])
+    net = quiet(SymmetricMomentNet(n_hidden=3, method="moments", random_state=0).fit, X, y)
+    assert "at most 2" in net.report_.reason
+    streamed = quiet(SymmetricMomentNet(n_hidden=3, random_state=0).partial_fit, X, y)
+    assert streamed.n_hidden_ == 2
+
+
+def test_inputs_that_are_zero(rng):
+    for method in ("paper", "moments", "refined"):
+        net = quiet(SymmetricMomentNet(method=method).fit, np.zeros((20, 3)), rng.randn(20, 2))
+        assert net.report_.status == "not_recovered" and net.n_hidden_ >= 1
+        np.testing.assert_array_equal(net.predict(np.ones((4, 3))), 0)
 
 
 @pytest.mark.parametrize("kind", ["linear", "zero", "constant column"])
