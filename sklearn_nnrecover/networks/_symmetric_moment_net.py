@@ -285,15 +285,11 @@ class SymmetricMomentNet(
         """Judge and store the network of a fit."""
         result, solved = outcome
         if solved is not None:
-            judged = evidence_of(solved, samples, design, rng)
-            note = ""
             if result.problem:
                 note = f"Moments alone could not give the network: {result.problem}."
-            recovery = judged.evidence.recovery._replace(note=note)
-            judged = judged._replace(
-                evidence=judged.evidence._replace(recovery=recovery), checks=result.checks
-            )
-            self._set_judged(judged, design)
+                solved = solved._replace(note=f"{note} {solved.note}".strip())
+            judged = evidence_of(solved, samples, design, rng)
+            self._set_judged(judged._replace(checks=result.checks), design)
             return
         assert result.network is not None
         evidence, part = result.evidence, samples

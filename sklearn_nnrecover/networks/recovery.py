@@ -123,6 +123,10 @@ def recover(
     constant = samples.Z.shape[1] == int(samples.intercept) or is_constant(samples)
     if constant or (activation.negative_slope is not None and is_linear(samples)):
         return _linear_recovery(samples, n_hidden, activation)
+    asked = n_hidden
+    if n_hidden is not None and samples.Z.shape[1] == 1 and activation.degree is not None:
+        # On a line through the origin units differ by their side only.
+        n_hidden = min(n_hidden, 2)
     result: Recovery | Declined
     if solver == "auto":
         result = yield from _automatic(samples, n_hidden, noise, options, rng)
@@ -134,10 +138,10 @@ def recover(
         assert isinstance(fallback, Recovery)
         return fallback._replace(note=f'solver="{solver}" declined these data ({result.reason}).')
     width = result.network.n_hidden
-    if n_hidden is not None and width < n_hidden:
-        spare = n_hidden - width
+    if asked is not None and width < asked:
+        spare = asked - width
         result = result._replace(
-            note=f"{spare} of the n_hidden={n_hidden} units asked for would be superfluous. "
+            note=f"{spare} of the n_hidden={asked} units asked for would be superfluous. "
             f"{result.note}".strip()
         )
     return result

@@ -306,6 +306,14 @@ def test_other_activations_are_not_recovered(draw, rng):
     assert np.isinf(net.coefs_std_[0]).all()
 
 
+def test_one_input_has_two_sides_at_most(rng):
+    X, A = rng.standard_normal((40, 1)), rng.standard_normal((2, 3))
+    y = np.maximum(X * [1, -1], 0) @ A
+    net = SymmetricMomentNet(n_hidden=5, random_state=0).fit(X, y)
+    assert net.report_.status == "exact" and net.n_hidden_ == 2
+    assert "3 of the n_hidden=5 units asked for would be superfluous" in net.report_.reason
+
+
 def test_outputs_with_an_odd_part_are_those_of_no_wider_network(draw):
     X, _, ((W, A), _) = draw(n=6000)
     with pytest.warns(RecoveryWarning, match="not those of units without biases"):
