@@ -187,6 +187,7 @@ def noisy_candidates(
     total.sort_indices()
     norms = np.sqrt(total.power(2).sum(axis=1))
     rows = sp.csr_array(sp.diags_array(1 / norms) @ total)
+    rows.sort_indices()
     return Atoms(rows, noise * np.sqrt(groups.size) / norms)
 
 

@@ -46,6 +46,9 @@ _WEAK_SAVING = 24
 
 _PARALLEL = 0.9
 
+_LITTLE = 0.003
+"""A sweep that saves less than this fraction is the last one of its kind."""
+
 
 class NoisyFactors(NamedTuple):
     """``X = C @ D + noise``; rows of D have norm one."""
@@ -145,11 +148,12 @@ def _count(problem: _Problem, rng: np.random.RandomState, max_sweeps: int) -> St
         n_left = np.count_nonzero(np.abs(problem.residual(model)) > SIGNIFICANT * problem.noise)
         cost = float(model.C.nnz + model.D.nnz + n_left)
         yield Step(cost, (least - cost) / max(least, 1.0))
-        if cost < least:
+        saved = least - cost
+        if saved > 0:
             best, least = model, cost
-        elif min_agreement == 2:
-            break
-        else:
+        if saved <= _LITTLE * least:
+            if min_agreement == 2:
+                break
             min_agreement = 2
         if sweep == 2 and least > (1 - LEAST_SAVING) * Y.nnz:
             break

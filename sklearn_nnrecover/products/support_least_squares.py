@@ -20,6 +20,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 from scipy.linalg import lapack, solve_triangular
+from scipy.sparse.linalg import lsmr
 
 from sklearn_nnrecover.linalg.blocks import row_blocks, working_memory_bytes
 from sklearn_nnrecover.products.factor_gauge import row_gauge
@@ -34,7 +35,12 @@ MAX_STEPS = 30
 RANK_TOLERANCE = 1e-9
 """Relative pivot below which a direction counts as free: normal matrices square the condition."""
 
-_CONVERGED = 1e-9
+SHORTEST_STEP = 1e-3
+"""Fraction of a Gauss-Newton step below which no decrease is rounding."""
+
+LSMR_ITERATIONS = 300
+
+_CONVERGED = 1e-13
 
 
 class SupportFit(NamedTuple):
@@ -131,25 +137,27 @@ def codes_by_least_squares(
     return fitted, precision
 
 
+class _Linearised(NamedTuple):
+    """Derivatives at one point by the codes and by the free entries of the layers."""
+
+    cells: np.ndarray
+    by_code: sp.csr_array
+    by_layer: sp.csr_array
+
+
+def _linearise(factors: list[sp.csr_array], free_entries: list[np.ndarray]) -> _Linearised:
+    cells, layers = product_jacobian(factors)
+    free = [layer[:, entries] for layer, entries in zip(layers[1:], free_entries, strict=True)]
+    return _Linearised(cells, layers[0], sp.csr_array(sp.hstack(free, format="csr")))
+
+
 class _Normal:
     """The normal matrix at one point, factorised: codes eliminated, layers dense."""
 
-    def __init__(self, factors: list[sp.csr_array]) -> None:
-        jacobian = product_jacobian(factors)
-        self.cells = jacobian.cells
-        self.by_code = jacobian.layers[0]
-        self.free_entries = [_not_reference(factor) for factor in factors[1:]]
-        by_layer = sp.hstack(
-            [
-                layer[:, free]
-                for layer, free in zip(jacobian.layers[1:], self.free_entries, strict=True)
-            ],
-            format="csr",
-        )
-        self.by_layer = by_layer
-        self.codes = block_inverse(sp.csr_array(self.by_code.T @ self.by_code), factors[0].indptr)
-        coupling = sp.csr_array(self.by_code.T @ by_layer)
-        self.coupling = coupling
+    def __init__(self, at: _Linearised, starts: np.ndarray) -> None:
+        by_code, by_layer = at.by_code, at.by_layer
+        self.codes = block_inverse(sp.csr_array(by_code.T @ by_code), starts)
+        coupling = sp.csr_array(by_code.T @ by_layer)
         self.follow = sp.csr_array(self.codes.matrix @ coupling)
         schur = sp.csr_array(by_layer.T @ by_layer) - sp.csr_array(coupling.T @ self.follow)
         dense = schur.toarray()
@@ -160,17 +168,17 @@ class _Normal:
         self.triangle, pivots, self.rank, _ = lapack.dpstrf(dense, lower=0, tol=RANK_TOLERANCE)
         self.order = pivots - 1
 
-    def step(self, residual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Least-squares change of codes and layers that explains a residual of the cells."""
-        code_gradient = self.by_code.T @ residual
-        gradient = self.by_layer.T @ residual - self.follow.T @ code_gradient
+    def step(self, at: _Linearised, residual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Change of codes and layers against the gradient at another point."""
+        by_code = at.by_code.T @ residual
+        gradient = at.by_layer.T @ residual - self.follow.T @ by_code
         kept = self.order[: self.rank]
         R = self.triangle[: self.rank, : self.rank]
         layers = np.zeros(len(gradient))
         half = solve_triangular(R, (gradient / self.scale)[kept], trans="T", check_finite=False)
         layers[kept] = solve_triangular(R, half, check_finite=False)
         layers /= self.scale
-        return self.codes.matrix @ code_gradient - self.follow @ layers, layers
+        return self.codes.matrix @ by_code - self.follow @ layers, layers
 
     def variances(self) -> tuple[np.ndarray, np.ndarray]:
         """Variances of codes and layers for noise of variance 1; inf where they are free."""
@@ -200,6 +208,17 @@ class _Normal:
         return codes, layers
 
 
+class _IterativeNormal:
+    """Least-squares steps of layers too large for their Schur complement, by LSMR."""
+
+    def step(self, at: _Linearised, residual: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        jacobian = sp.csr_array(sp.hstack([at.by_code, at.by_layer], format="csr"))
+        scale = np.sqrt(np.maximum(jacobian.power(2).sum(axis=0), 1e-300))
+        scaled = sp.csr_array(jacobian @ sp.diags_array(1 / scale))
+        change = lsmr(scaled, residual, atol=1e-10, btol=1e-10, maxiter=LSMR_ITERATIONS)[0] / scale
+        return change[: at.by_code.shape[1]], change[at.by_code.shape[1] :]
+
+
 def _not_reference(factor: sp.csr_array) -> np.ndarray:
     """Entries of a layer that are estimated: all but the smallest of each row."""
     free = np.ones(factor.nnz, dtype=bool)
@@ -212,8 +231,8 @@ def _not_reference(factor: sp.csr_array) -> np.ndarray:
 def fit_supports(X: np.ndarray, factors: Sequence[sp.csr_array]) -> SupportFit:
     """Fit all entries of a product on fixed supports by least squares, from a start nearby.
 
-    Gauss-Newton with one factorisation of the normal matrix, which the small noise barely moves;
-    the standard errors come from a second one at the solution.
+    Gauss-Newton steps share one factorisation of the normal matrix, which the small noise barely
+    moves, as long as they help; the standard errors come from another one at the solution.
 
     Parameters
     ----------
@@ -236,56 +255,54 @@ def fit_supports(X: np.ndarray, factors: Sequence[sp.csr_array]) -> SupportFit:
         int(np.sum(np.diff(F.indptr) > 0)) for F in chain[1:]
     )
     n_layers = n_parameters - chain[0].nnz
-    if n_layers > LARGEST_SCHUR_COMPLEMENT or 16.0 * n_layers**2 > working_memory_bytes():
-        if len(chain) == 2:
-            chain = in_gauge(_alternate(X, chain))
+    dense = n_layers <= LARGEST_SCHUR_COMPLEMENT and 16.0 * n_layers**2 <= working_memory_bytes()
+    chain = _descend(X, chain, dense=dense)
+    if not dense:
         unknown = [np.full(F.nnz, np.nan) for F in chain]
         return SupportFit(chain, unknown, _noise_std(X, chain, n_parameters), n_parameters)
-    chain = _descend(X, chain)
-    normal = _Normal(chain)
+    free_entries = [_not_reference(factor) for factor in chain[1:]]
+    normal = _Normal(_linearise(chain, free_entries), chain[0].indptr)
     n_free = chain[0].nnz - int(normal.codes.free.sum()) + normal.rank
     noise_std = _noise_std(X, chain, n_free)
     codes, layers = normal.variances()
     errors = [noise_std * np.sqrt(codes)]
-    ends = np.cumsum([len(free) for free in normal.free_entries])[:-1]
-    for factor, free, variance in zip(
-        chain[1:], normal.free_entries, np.split(layers, ends), strict=True
-    ):
+    ends = np.cumsum([len(free) for free in free_entries])[:-1]
+    for factor, free, variance in zip(chain[1:], free_entries, np.split(layers, ends), strict=True):
         error = np.zeros(factor.nnz)
         error[free] = noise_std * np.sqrt(variance)
         errors.append(error)
     return SupportFit(chain, errors, noise_std, n_free)
 
 
-def _descend(X: np.ndarray, chain: list[sp.csr_array]) -> list[sp.csr_array]:
-    """Take steps with one normal matrix while they shorten the residual."""
-    normal = _Normal(chain)
-    residual = X.ravel()[normal.cells] - _at(chain, normal.cells)
+def _descend(X: np.ndarray, chain: list[sp.csr_array], *, dense: bool) -> list[sp.csr_array]:
+    """Take steps with one normal matrix while they shorten the residual, then with a new one."""
+    free_entries = [_not_reference(factor) for factor in chain[1:]]
+    at = _linearise(chain, free_entries)
+    target = X.ravel()[at.cells]
+    residual = target - _at(chain, at.cells)
     size = float(np.linalg.norm(residual))
+    normal: _Normal | _IterativeNormal | None = None
+    length = 1.0
     for _ in range(MAX_STEPS):
-        codes, layers = normal.step(residual)
-        trial = _moved(chain, normal.free_entries, codes, layers)
-        left = X.ravel()[normal.cells] - _at(trial, normal.cells)
+        is_fresh = normal is None or not dense
+        if normal is None:
+            normal = _Normal(at, chain[0].indptr) if dense else _IterativeNormal()
+        codes, layers = normal.step(at, residual)
+        trial = _moved(chain, free_entries, length * codes, length * layers)
+        left = target - _at(trial, at.cells)
         trial_size = float(np.linalg.norm(left))
-        if not trial_size < size:
-            break
-        done = size - trial_size <= _CONVERGED * size
-        chain, residual, size = trial, left, trial_size
-        if done:
-            break
+        saved = size - trial_size
+        if saved > 0:
+            chain, residual, size, length = trial, left, trial_size, 1.0
+            at = _linearise(chain, free_entries)
+        elif is_fresh:
+            length /= 4
+        if saved <= _CONVERGED * size:
+            if is_fresh and (saved > 0 or length < SHORTEST_STEP):
+                break
+            if not is_fresh:
+                normal = None
     return in_gauge(chain)
-
-
-def _alternate(X: np.ndarray, chain: list[sp.csr_array]) -> list[sp.csr_array]:
-    """Fit the codes and the layer in turn."""
-    C, D = chain
-    for _ in range(MAX_STEPS):
-        C, _ = codes_by_least_squares(X, C, D)
-        transposed, _ = codes_by_least_squares(
-            np.ascontiguousarray(X.T), sp.csr_array(D.T.tocsr()), sp.csr_array(C.T.tocsr())
-        )
-        D = sp.csr_array(transposed.T.tocsr())
-    return [C, D]
 
 
 def _moved(
