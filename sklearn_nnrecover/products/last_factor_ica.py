@@ -27,6 +27,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from sklearn_nnrecover.linalg.steps import Step, Steps
+from sklearn_nnrecover.products.extended_row_space import extended_row_space, lies_in
 from sklearn_nnrecover.products.factor_gauge import row_gauge
 from sklearn_nnrecover.products.lightest_bases import distinct_vectors, lightest_independent
 from sklearn_nnrecover.products.peeling import Evidence, Peel
@@ -71,11 +72,14 @@ class SparseSources(NamedTuple):
         still missing.
     agreeing : ndarray of int, shape (n_found,)
         How many further separations of the whole row space, from other starts, found each vector.
+    estimates : ndarray of shape (rank, n_columns)
+        What the first separation made of the whole row space.
     """
 
     vectors: sp.csr_array
     n_rounds: int
     agreeing: np.ndarray
+    estimates: np.ndarray
 
 
 def tanh_separation(
@@ -212,10 +216,10 @@ def sparse_sources(
     basis, rank = space.basis, space.rank
     n_columns = basis.shape[1]
     vectors = sp.csr_array((0, n_columns))
-    left_over = np.eye(rank)
+    left_over, estimates = np.eye(rank), basis
     n_rounds = n_sweeps = idle = 0
 
-    def separate(directions: np.ndarray, n_starts: int = 0) -> Steps[sp.csr_array]:
+    def separate(directions: np.ndarray, n_starts: int = 0) -> Steps[np.ndarray]:
         """Separate the part of the row space spanned by orthonormal coordinate rows."""
         nonlocal n_sweeps
         signals = (directions @ basis) * np.sqrt(n_columns)
@@ -234,7 +238,7 @@ def sparse_sources(
             try:
                 step = next(sweeps)
             except StopIteration as end:
-                return vectors_on_supports(end.value @ signals, basis, max_weight=max_weight)
+                return end.value @ signals
             n_sweeps += 1
             yield Step(float(rank - vectors.shape[0]), step.gap)
 
@@ -242,7 +246,9 @@ def sparse_sources(
         n_rounds += 1
         # What a deficient Z leaves of the last rows need not be orthogonal, even nearly.
         n_starts = 0 if n_rounds == 1 else min(4 * len(left_over) + 8, rank)
-        found = yield from separate(left_over, n_starts)
+        separated = yield from separate(left_over, n_starts)
+        estimates = separated if n_rounds == 1 else estimates
+        found = vectors_on_supports(separated, basis, max_weight=max_weight)
         both = sp.csr_array(sp.vstack([vectors, found]))
         pool = distinct_vectors(both, np.ones(both.shape[0], dtype=int)).vectors
         chosen, _ = lightest_independent(pool, space)
@@ -259,13 +265,24 @@ def sparse_sources(
         for _ in range(N_CONFIRMATIONS):
             if n_sweeps >= budget:
                 break
-            found = yield from separate(np.eye(rank))
+            separated = yield from separate(np.eye(rank))
+            found = vectors_on_supports(separated, basis, max_weight=max_weight)
             pool = distinct_vectors(
                 sp.csr_array(sp.vstack([vectors, found])),
                 np.repeat([mark, 1], [rank, found.shape[0]]),
             )
             agreeing += pool.hits[pool.hits >= mark] > mark
-    return SparseSources(vectors, n_rounds, agreeing)
+    return SparseSources(vectors, n_rounds, agreeing, estimates)
+
+
+def _each_on_its_own(estimates: np.ndarray, space: RowSpace) -> Steps[np.ndarray]:
+    """Let estimates of more sources than dimensions climb on, which are not orthogonal."""
+    n_columns = space.basis.shape[1]
+    signals = space.basis * np.sqrt(n_columns)
+    rotation = yield from tanh_separation(
+        signals, estimates @ signals.T / n_columns, max_sweeps=SWEEPS_PER_ROUND, symmetric=False
+    )
+    return rotation @ signals
 
 
 def last_factor_by_ica(
@@ -296,7 +313,8 @@ def last_factor_by_ica(
     Peel or None
         A row is proven locally: alone on its support, with zeros to spare, found from three starts.
         None when fewer than four columns per dimension are there, or when not every dimension of
-        the row space has its sparse vector.
+        the row space has its sparse vector. Behind a singular remainder integer rows are found that
+        lie outside the row space (`extended_row_space`); they are not proven.
     """
     Y = dense_rows(Y)
     n_columns = Y.shape[1]
@@ -309,7 +327,14 @@ def last_factor_by_ica(
     max_weight = min(n_nonzero or n_columns // 3, n_columns // 3)
     sources = yield from sparse_sources(space, max_weight=max_weight, rng=rng, budget=budget)
     if sources.vectors.shape[0] < rank:
-        return None
+        estimates = yield from _each_on_its_own(sources.estimates, space)
+        wider = extended_row_space(space, estimates, max_weight=max_weight)
+        if wider is None or n_columns < 4 * wider.rank:
+            return None
+        rank = wider.rank
+        sources = yield from sparse_sources(wider, max_weight=max_weight, rng=rng, budget=budget)
+        if sources.vectors.shape[0] < rank:
+            return None
     solved = solve_remainder(Y, sources.vectors)
     if solved is None:
         return None
@@ -318,14 +343,17 @@ def last_factor_by_ica(
     # Linear algebra alone can make rank - 1 entries of a vector vanish, at no evidence.
     earned = n_columns - heaviest - (rank - 1)
     proven = (sources.agreeing >= N_CONFIRMATIONS) & (earned > rank)
+    # Rows beyond the row space explain the data, but others might too.
+    proven &= lies_in(factor, space)
     evidence = [
         Evidence(
             "sparse rows found by independent component analysis",
             float(rank),
             float(rank),
             True,
-            f"every dimension of the row space carries a sparse vector, the only one on its "
-            f"support; {sources.n_rounds - 1} rounds completed rows that the first one missed",
+            "every dimension of the row space carries a sparse vector, the only one on its "
+            f"support; {rank - space.rank} dimensions were added by integer rows near the row "
+            f"space; {sources.n_rounds - 1} rounds completed rows that the first one missed",
         ),
         Evidence(
             "zeros of a row beyond those that any row space has",
