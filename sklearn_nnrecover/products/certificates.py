@@ -6,14 +6,21 @@ feasible paths and a search for witnesses into one verdict.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from sklearn.utils import check_random_state
 
 from sklearn_nnrecover.linalg.rescalings import Rescalings, layer_rescalings, path_rescalings
+from sklearn_nnrecover.products.certificate_verdicts import (
+    IDENTIFIABLE,
+    LOCALLY,
+    NOT_IDENTIFIABLE,
+    TOO_LARGE,
+    Certificate,
+)
 from sklearn_nnrecover.products.levenberg_marquardt import local_geometry
 from sklearn_nnrecover.products.lifted_spectrum import LiftedSpectrum, lifted_spectrum
 from sklearn_nnrecover.products.lifting import LiftingOperator, lifting_operator
@@ -27,87 +34,6 @@ from sklearn_nnrecover.products.support_models import (
     pairwise_spectrum,
 )
 from sklearn_nnrecover.products.witnesses import Witness, find_witness
-
-IDENTIFIABLE = "identifiable"
-LOCALLY = "locally identifiable"
-NOT_IDENTIFIABLE = "not identifiable"
-TOO_LARGE = "too large to decide"
-
-
-@dataclass(frozen=True, eq=False)
-class Certificate:
-    """Verdict on a structured product, and what it rests on.
-
-    Attributes
-    ----------
-    verdict : str
-        ``"identifiable"``: parameters without zero entries are determined by their product up to
-        `gauge_dimension` rescalings. ``"not identifiable"``: `witness` proves it. ``"locally
-        identifiable"``: nothing but rescalings is free near generic parameters, but others far
-        away are not excluded. ``"too large to decide"``.
-    reason : str
-        One sentence: why.
-    sizes : tuple of int
-        Number of parameters of each factor.
-    n_paths : int or None
-        Columns of the lifting operator; None when it could not be built.
-    complete : bool
-        Whether every tuple of indices is a feasible path.
-    kernel_dimension : int or None
-        Dimension of the operator's kernel on feasible paths; None when unknown.
-    sigma_min, sigma_max : float
-        Smallest non-zero and largest singular value of the operator; nan when unknown.
-    resolution : float
-        Singular values below ``resolution * sigma_max`` were counted as zero.
-    gamma : float
-        Constant of the deep null-space property: 1 for a kernel {0}; an upper bound for models
-        with sparse supports; inf with a witness; nan when unknown.
-    gauge_dimension : int
-        Dimension of the rescalings that no data can fix: K - 1 for the scales of the layers, more
-        where entries of an inner node can be rescaled.
-    jacobian_rank : int
-        Rank of the Jacobian of the product at random parameters; -1 when it was not computed.
-    witness : Witness or None
-        Two parameter lists with the same product that no rescaling relates.
-    rescalings : Rescalings
-        The gauge; pass it to :func:`sklearn_nnrecover.metrics.factor_distance`.
-    n_models : int
-        Number of support models compared pairwise; 0 without models.
-    """
-
-    verdict: str
-    reason: str
-    sizes: tuple[int, ...]
-    n_paths: int | None
-    complete: bool
-    kernel_dimension: int | None
-    sigma_min: float
-    sigma_max: float
-    resolution: float
-    gamma: float
-    gauge_dimension: int
-    jacobian_rank: int
-    witness: Witness | None
-    rescalings: Rescalings
-    n_models: int = 0
-
-    @property
-    def extra_gauge_dimension(self) -> int:
-        """Rescalings beyond those of whole layers: butterflies of order 4, 8, 16 have 3, 14, 45."""
-        return self.gauge_dimension - (len(self.sizes) - 1)
-
-    @property
-    def n_parameters(self) -> int:
-        """Number of parameters of all factors."""
-        return sum(self.sizes)
-
-    def __str__(self) -> str:
-        lines = [f"{self.verdict}: {self.reason}"]
-        lines += [
-            f"  {name:<24} {_short(value):>12}  {meaning}"
-            for name, value, _, _, meaning in certificate_conditions(self)
-        ]
-        return "\n".join(lines)
 
 
 def certify(
@@ -178,32 +104,30 @@ def certify(
     else:
         spectrum = lifted_spectrum(operator, max_columns=max_columns, rng=rng)
         group = _gauge(operator)
-    facts = {
-        "sizes": sizes,
-        "n_paths": None if operator is None else operator.shape[1],
-        "complete": operator is not None and operator.complete,
-        "kernel_dimension": spectrum.kernel_dimension,
-        "sigma_min": spectrum.sigma_min,
-        "sigma_max": spectrum.sigma_max,
-        "resolution": float(spectrum.resolution),
-        "gauge_dimension": group.dimension,
-        "rescalings": group,
-        "n_models": 0 if models is None else len(models),
-    }
     rank = _jacobian_rank(chain, operator, rng)
     n_expected = sum(sizes) - group.dimension
+    measured = Certificate(
+        verdict=TOO_LARGE,
+        reason="",
+        sizes=sizes,
+        n_paths=None if operator is None else operator.shape[1],
+        complete=operator is not None and operator.complete,
+        kernel_dimension=spectrum.kernel_dimension,
+        sigma_min=spectrum.sigma_min,
+        sigma_max=spectrum.sigma_max,
+        resolution=float(spectrum.resolution),
+        gamma=np.nan,
+        gauge_dimension=group.dimension,
+        jacobian_rank=rank,
+        witness=None,
+        rescalings=group,
+        n_models=0 if models is None else len(models),
+    )
 
     def verdict(
         name: str, reason: str, gamma: float, witness: Witness | None = None
     ) -> Certificate:
-        return Certificate(
-            verdict=name,
-            reason=reason,
-            gamma=gamma,
-            witness=witness,
-            jacobian_rank=rank,
-            **facts,  # type: ignore[arg-type]
-        )
+        return replace(measured, verdict=name, reason=reason, gamma=gamma, witness=witness)
 
     if operator is not None and (idle := _idle_parameter(operator)) is not None:
         return verdict(
@@ -213,12 +137,12 @@ def certify(
             np.inf,
             _idle_witness(chain, idle, rng),
         )
-    if spectrum.kernel_dimension == 0:
+    if operator is not None and spectrum.kernel_dimension == 0:
         free = group.dimension - (len(sizes) - 1)
         scales = f", up to {free} rescalings beyond the scales of the layers" if free else ""
         return verdict(
             IDENTIFIABLE,
-            f"the lifting operator has kernel {{0}} on its {operator.shape[1]} feasible paths"  # type: ignore[union-attr]
+            f"the lifting operator has kernel {{0}} on its {operator.shape[1]} feasible paths"
             f"{scales}.",
             1.0,
         )
@@ -257,7 +181,7 @@ def _certify_models(
     spectrum: LiftedSpectrum,
     rng: np.random.RandomState,
     max_fits: int,
-    verdict: Any,
+    verdict: Callable[..., Certificate],
 ) -> Certificate:
     if operator is None:
         return verdict(TOO_LARGE, "the lifting operator does not fit the memory.", np.nan)
@@ -354,53 +278,3 @@ def _idle_witness(chain: list[Any], idle: tuple[int, int], rng: np.random.Random
     )
     size = float(np.linalg.norm(np.concatenate(first)))
     return Witness(first, second, float(np.linalg.norm(X - Y) / np.linalg.norm(X)), 1.0 / size)
-
-
-def certificate_conditions(
-    certificate: Certificate,
-) -> list[tuple[str, Any, Any, bool, str]]:
-    """What a certificate rests on, as (name, value, threshold, passed, meaning).
-
-    Parameters
-    ----------
-    certificate : Certificate
-        Result of `certify`.
-    """
-    n_expected = certificate.n_parameters - certificate.gauge_dimension
-    rank_known = certificate.jacobian_rank >= 0
-    return [
-        (
-            "identifiability",
-            certificate.verdict,
-            IDENTIFIABLE,
-            certificate.verdict == IDENTIFIABLE,
-            "the product determines the parameters up to rescalings",
-        ),
-        (
-            "lifting_kernel_dimension",
-            certificate.kernel_dimension,
-            0,
-            certificate.kernel_dimension == 0,
-            "the lifting operator is injective on feasible paths",
-        ),
-        (
-            "lifting_sigma_min",
-            float(certificate.sigma_min),
-            float(certificate.resolution * certificate.sigma_max),
-            bool(np.isfinite(certificate.sigma_min)),
-            "the smallest non-zero singular value, which divides the noise in Theorem 1",
-        ),
-        (
-            "gauge_dimension",
-            certificate.gauge_dimension,
-            certificate.n_parameters - certificate.jacobian_rank if rank_known else None,
-            certificate.jacobian_rank == n_expected,
-            "rescalings are all that the Jacobian leaves free at generic parameters",
-        ),
-    ]
-
-
-def _short(value: Any) -> str:
-    if value is None:
-        return "unknown"
-    return f"{value:.4g}" if isinstance(value, float) else str(value)

@@ -16,7 +16,8 @@ References
 
 from __future__ import annotations
 
-from sklearn_nnrecover.products.certificates import Certificate, certificate_conditions, certify
+from sklearn_nnrecover.products.certificate_verdicts import Certificate, certificate_conditions
+from sklearn_nnrecover.products.certificates import certify
 from sklearn_nnrecover.products.lifted_spectrum import kernel_basis
 from sklearn_nnrecover.products.lifting import lifting_operator
 from sklearn_nnrecover.products.stability import (

@@ -15,7 +15,8 @@ import numpy as np
 from sklearn.utils import check_random_state
 
 from sklearn_nnrecover.linalg.rescalings import orthonormal_range, rescaled_distance
-from sklearn_nnrecover.products.certificates import Certificate, certify
+from sklearn_nnrecover.products.certificate_verdicts import Certificate
+from sklearn_nnrecover.products.certificates import certify
 from sklearn_nnrecover.products.lifted_spectrum import kernel_basis
 from sklearn_nnrecover.products.lifting import lifting_operator, qr_triangle
 from sklearn_nnrecover.products.structures import check_structures

@@ -9,13 +9,13 @@ from typing import Any
 import numpy as np
 
 from sklearn_nnrecover.linalg.steps import Steps
-from sklearn_nnrecover.products.certificates import (
+from sklearn_nnrecover.products.certificate_verdicts import (
     IDENTIFIABLE,
     NOT_IDENTIFIABLE,
     Certificate,
     certificate_conditions,
-    certify,
 )
+from sklearn_nnrecover.products.certificates import certify
 from sklearn_nnrecover.products.stability import StabilityBound, stability_bound
 from sklearn_nnrecover.products.structured_least_squares import (
     AGREEING_STARTS,
