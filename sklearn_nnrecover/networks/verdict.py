@@ -11,6 +11,7 @@ import numpy as np
 
 from sklearn_nnrecover.networks.design import Design
 from sklearn_nnrecover.networks.identification import Identification, UnitIdentification
+from sklearn_nnrecover.networks.open_sides import open_sides
 from sklearn_nnrecover.networks.rectified_activations import Activation
 from sklearn_nnrecover.networks.solvers import Recovery
 from sklearn_nnrecover.networks.two_layer_network import (
@@ -91,8 +92,11 @@ def describe_units(
     """One entry a unit, with undetermined directions in the user's coordinates and gauge."""
     p = samples.Z.shape[1]
     entries = []
+    open_units = open_sides(network, samples)
     for j, unit in enumerate(identification.units):
         problem = unit_problem(unit, p, network.activation)
+        if problem is None and open_units[j]:
+            problem = "units may lie on the other side of their kinks, with another linear part"
         entry: dict[str, Any] = {
             "unit": j,
             "identified": problem is None,
