@@ -249,6 +249,19 @@ def transform(
     }
 
 
+def random_rotations(n: int, rng: np.random.RandomState) -> np.ndarray:
+    """Butterfly of random plane rotations."""
+    A, half = np.eye(n), 1
+    while half < n:
+        level = np.zeros((n, n))
+        first = np.flatnonzero(np.arange(n) // half % 2 == 0)
+        angle = rng.uniform(0, 2 * np.pi, len(first))
+        level[first, first] = level[first + half, first + half] = np.cos(angle)
+        level[first, first + half], level[first + half, first] = -np.sin(angle), np.sin(angle)
+        A, half = level @ A, 2 * half
+    return A
+
+
 @case(group=GROUP, figure="scrambled Hadamard 1024: 1e-14 at 2 n log2 n non-zeros, 2 s")
 def hadamard_1024(seed: int) -> dict:
     A = hadamard(1024).astype(float)
@@ -277,6 +290,12 @@ def cosine_1024(seed: int) -> dict:
 def hadamard_256_noisy(seed: int) -> dict:
     A = hadamard(256).astype(float)
     return transform(A, seed, error=1e-2, nonzeros=4096, seconds=2, noise=1e-2)
+
+
+@case(group=GROUP, figure="noise 1e-2 carried through a scrambled butterfly of 256 rotations")
+def rotations_256_noisy(seed: int) -> dict:
+    A = random_rotations(256, np.random.RandomState(seed))
+    return transform(A, seed, error=1e-2, nonzeros=2 * 4096, seconds=4, noise=1e-2)
 
 
 @case(group=GROUP, figure="a dense Gaussian matrix ends with an error, 2 s")

@@ -81,14 +81,20 @@ def _ratio_classes(
 def _row_groups(
     A: np.ndarray, classes: list[np.ndarray], noise: float, rng: np.random.RandomState
 ) -> np.ndarray:
-    """Label the rows that are proportional on every class; labels run from 0."""
+    """Label the rows that are proportional on every class; labels run from 0.
+
+    A row that is all noise on a class is proportional there to any other. Rows join the most
+    certain row that they match, so that two groups are not merged by such a row between them.
+    """
     n_rows = len(A)
     mismatch = np.full((n_rows, n_rows), -np.inf)
+    certainty = np.full(n_rows, np.inf)
     for columns in classes:
         part = A[:, columns]
         norm = np.linalg.norm(part, axis=1)
         floor = noise * np.sqrt(len(columns))
         empty = norm <= 3.0 * floor
+        np.minimum(certainty, norm, out=certainty)
         # Squared angle that noise alone opens between a row and its clean direction.
         opening = np.where(empty, 0.0, floor / np.where(empty, 1.0, norm)) ** 2
         if len(columns) > SKETCH_SIZE:
@@ -99,8 +105,12 @@ def _row_groups(
         sine[empty] = -1.0
         sine[:, empty] = -1.0
         np.maximum(mismatch, sine, out=mismatch)
-    first = np.argmax(mismatch <= 1e-12, axis=1)
-    return np.unique(first[first], return_inverse=True)[1]
+    order = np.argsort(-np.round(certainty / max(certainty.max(), 1e-300), 9), kind="stable")
+    alike = mismatch[:, order] <= 1e-12
+    leader = order[np.argmax(alike, axis=1)]
+    alike &= (leader == np.arange(n_rows))[order]
+    leader = np.where(alike.any(axis=1), order[np.argmax(alike, axis=1)], np.arange(n_rows))
+    return np.unique(leader, return_inverse=True)[1]
 
 
 def _unit_left_vectors(part: np.ndarray, labels: np.ndarray, groups: sp.csr_array) -> np.ndarray:

@@ -10,7 +10,7 @@ from scipy.linalg import hadamard
 from sklearn_nnrecover.products.butterflies import butterfly_factors, factorize_butterfly
 from sklearn_nnrecover.products.hidden_complex import find_hidden_complex, realify
 from sklearn_nnrecover.products.natural_order import natural_order_butterfly
-from sklearn_nnrecover.products.rank_one_splits import find_split
+from sklearn_nnrecover.products.rank_one_splits import _row_groups, find_split
 
 
 def scrambled(A, rng):
@@ -225,3 +225,48 @@ def test_split_reports_classes_that_cover_the_columns(rng):
         start += len(child)
     assert_allclose(rebuilt, A, atol=1e-12)
     assert split.cost <= 1.0
+
+
+def random_rotations(n, rng):
+    """Butterfly of random plane rotations: entries are products of log2(n) sines and cosines."""
+    A, half = np.eye(n), 1
+    while half < n:
+        level = np.zeros((n, n))
+        first = np.flatnonzero(np.arange(n) // half % 2 == 0)
+        angle = rng.uniform(0, 2 * np.pi, len(first))
+        level[first, first] = level[first + half, first + half] = np.cos(angle)
+        level[first, first + half], level[first + half, first] = -np.sin(angle), np.sin(angle)
+        A, half = level @ A, 2 * half
+    return A
+
+
+@pytest.mark.parametrize("noise", [1e-3, 1e-2])
+def test_small_entries_do_not_wreck_a_noisy_butterfly(noise, rng):
+    n = 64
+    A = scrambled(random_rotations(n, rng), rng)
+    noisy = A + noise * np.sqrt(np.mean(A**2)) * rng.normal(size=A.shape)
+    factors = factorize_butterfly(noisy, tol=4 * noise)
+    assert relative_error(A, factors) < noise
+    assert n_nonzero(factors) < 1.6 * 2 * n * np.log2(n)
+
+
+def test_a_row_that_is_noise_on_a_class_does_not_merge_two_groups(rng):
+    noise, classes = 1e-2, [np.arange(20), np.arange(20, 40)]
+    u, v = rng.normal(size=(2, 40))
+    rows = np.array([u, -2 * u, v, 1.5 * v])
+    rows[1, 20:] = rows[2, :20] = 0.0  # the second and the third row match on both classes
+    A = rows + noise * rng.normal(size=rows.shape)
+    labels = _row_groups(A, classes, noise, rng)
+    assert labels[0] != labels[3]
+    assert labels[0] == labels[1]
+    assert labels[2] == labels[3]
+
+
+def test_hartley_is_a_fast_transform_and_prime_lengths_are_refused(rng):
+    n = 256
+    hartley = scrambled(fourier(n).real - fourier(n).imag, rng)
+    factors = factorize_butterfly(hartley)
+    assert relative_error(hartley, factors) < 1e-12
+    assert n_nonzero(factors) < 0.2 * n**2
+    with pytest.raises(ValueError, match="no butterfly structure"):
+        factorize_butterfly(scrambled(fourier(61), rng))
