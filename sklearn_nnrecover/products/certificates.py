@@ -21,11 +21,12 @@ from sklearn_nnrecover.products.certificate_verdicts import (
     TOO_LARGE,
     Certificate,
 )
+from sklearn_nnrecover.products.factor_residuals import dense_product
 from sklearn_nnrecover.products.levenberg_marquardt import local_geometry
 from sklearn_nnrecover.products.lifted_spectrum import LiftedSpectrum, lifted_spectrum
 from sklearn_nnrecover.products.lifting import LiftingOperator, lifting_operator
 from sklearn_nnrecover.products.structured_least_squares import LARGEST_GAUGE_PROBLEM
-from sklearn_nnrecover.products.structured_residuals import choose_residual, dense_product
+from sklearn_nnrecover.products.structured_residuals import choose_residual
 from sklearn_nnrecover.products.structures import Restricted, check_structures
 from sklearn_nnrecover.products.support_models import (
     Model,

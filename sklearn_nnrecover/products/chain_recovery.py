@@ -42,7 +42,7 @@ from sklearn_nnrecover.products.recovery_status import (
 )
 from sklearn_nnrecover.products.sign_networks import sign_network_factors
 from sklearn_nnrecover.products.sparse_two_factors import intersection_factor
-from sklearn_nnrecover.products.structured_least_squares import ROUNDING
+from sklearn_nnrecover.products.structured_fit import ROUNDING
 from sklearn_nnrecover.products.structured_recovery import recover_structured
 from sklearn_nnrecover.products.untouched_cells import agreement_probability
 

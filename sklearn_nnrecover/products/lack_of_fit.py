@@ -17,12 +17,10 @@ import numpy as np
 from scipy import stats
 from scipy.sparse.linalg import svds
 
+from sklearn_nnrecover.products.factor_residuals import FactorResidual
+from sklearn_nnrecover.products.lifted_residuals import CompressedResidual
 from sklearn_nnrecover.products.lifting import LiftingOperator, qr_triangle
-from sklearn_nnrecover.products.structured_residuals import (
-    CompressedResidual,
-    FactorResidual,
-    Residual,
-)
+from sklearn_nnrecover.products.structured_residuals import Residual
 
 RANDOM_LIFTS = 64
 LEAST_DEGREES = 8

@@ -12,13 +12,10 @@ from typing import NamedTuple
 import numpy as np
 
 from sklearn_nnrecover.linalg.steps import Step, Steps
-from sklearn_nnrecover.products.structured_residuals import (
-    CompressedResidual,
-    FactorResidual,
-    Residual,
-    SparseResidual,
-    split,
-)
+from sklearn_nnrecover.products.damped_steps import split
+from sklearn_nnrecover.products.factor_residuals import FactorResidual
+from sklearn_nnrecover.products.lifted_residuals import CompressedResidual, SparseResidual
+from sklearn_nnrecover.products.structured_residuals import Residual
 
 DAMPING_TRIALS = 12
 SMALLEST_OBJECTIVE = 1e-31

@@ -17,14 +17,14 @@ from sklearn_nnrecover.products.certificate_verdicts import (
 )
 from sklearn_nnrecover.products.certificates import certify
 from sklearn_nnrecover.products.stability import StabilityBound, stability_bound
-from sklearn_nnrecover.products.structured_least_squares import (
+from sklearn_nnrecover.products.structured_fit import (
     AGREEING_STARTS,
     LEVEL,
     ROUNDING,
     StructuredFit,
     fit_conditions,
-    fit_structured,
 )
+from sklearn_nnrecover.products.structured_least_squares import fit_structured
 
 LARGEST_RELATIVE_ERROR = 0.01
 NON_ZERO = 1e-8

@@ -7,6 +7,7 @@ are free of noise. A rank-one approximation of T is then the solution; otherwise
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 import numpy as np
 import scipy.linalg
@@ -14,8 +15,11 @@ from scipy import sparse
 from scipy.sparse.linalg import lsmr
 
 from sklearn_nnrecover.linalg.rescalings import solve_binary
+from sklearn_nnrecover.products.damped_steps import split
+from sklearn_nnrecover.products.factor_residuals import dense_product
+from sklearn_nnrecover.products.lifted_residuals import CompressedResidual
 from sklearn_nnrecover.products.lifting import LiftingOperator
-from sklearn_nnrecover.products.structured_residuals import CompressedResidual, Residual
+from sklearn_nnrecover.products.structured_residuals import Residual
 
 SPECTRAL_ITERATIONS = 2
 LIFTED_ITERATIONS = 1000
@@ -120,4 +124,30 @@ def rank_one_on_paths(paths: np.ndarray, values: np.ndarray, sizes: Sequence[int
     negative = solve_binary(columns[order], values[order] < 0, n_parameters)
     theta = np.exp(log_scale) * np.where(negative, -1.0, 1.0)
     theta[np.diag(gram) == 0] = 0.0  # on no path that carries anything
+    return theta
+
+
+def best_scale(
+    residual: Residual, structures: list[Any], theta: np.ndarray, X: np.ndarray
+) -> np.ndarray:
+    """Scale a start so that its product is the best multiple of itself.
+
+    Parameters
+    ----------
+    residual : Residual
+    structures : list of structures
+    theta : ndarray of shape (n_parameters,)
+        Start.
+    X : ndarray of shape (m, n)
+        Data.
+    """
+    parts = split(theta, residual.sizes)
+    product = dense_product([s.matrix(h) for s, h in zip(structures, parts, strict=True)])
+    energy = float(np.sum(product**2))
+    overlap = float(np.sum(product * X))
+    if energy == 0 or overlap == 0:
+        return theta
+    # A negative multiple belongs to the first layer.
+    theta = theta * (abs(overlap) / energy) ** (1 / len(parts))
+    theta[: len(parts[0])] *= np.sign(overlap)
     return theta

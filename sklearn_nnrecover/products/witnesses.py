@@ -14,14 +14,11 @@ import numpy as np
 
 from sklearn_nnrecover.linalg.rescalings import Rescalings, align_signs, balance, gauge_tangent
 from sklearn_nnrecover.linalg.steps import run_to_end
+from sklearn_nnrecover.products.damped_steps import split
+from sklearn_nnrecover.products.factor_residuals import dense_product
 from sklearn_nnrecover.products.levenberg_marquardt import levenberg_marquardt, local_geometry
 from sklearn_nnrecover.products.lifting import LiftingOperator
-from sklearn_nnrecover.products.structured_residuals import (
-    Residual,
-    choose_residual,
-    dense_product,
-    split,
-)
+from sklearn_nnrecover.products.structured_residuals import Residual, choose_residual
 from sklearn_nnrecover.products.structures import Restricted
 
 SAME_PRODUCT = 1e-12

@@ -7,17 +7,13 @@ from scipy import sparse
 from sklearn_nnrecover.datasets import make_structured_product
 from sklearn_nnrecover.linalg.steps import run_to_end
 from sklearn_nnrecover.metrics import factor_distance
+from sklearn_nnrecover.products.factor_residuals import FactorResidual, OperatorResidual
 from sklearn_nnrecover.products.identifiability import certify
-from sklearn_nnrecover.products.lifting import lifting_operator
-from sklearn_nnrecover.products.structured_least_squares import fit_conditions, fit_structured
+from sklearn_nnrecover.products.lifted_residuals import CompressedResidual, SparseResidual
+from sklearn_nnrecover.products.lifting import lifting_operator, merge_equal_rows
+from sklearn_nnrecover.products.structured_fit import fit_conditions
+from sklearn_nnrecover.products.structured_least_squares import fit_structured
 from sklearn_nnrecover.products.structured_recovery import recover_structured
-from sklearn_nnrecover.products.structured_residuals import (
-    CompressedResidual,
-    FactorResidual,
-    OperatorResidual,
-    SparseResidual,
-    merge_equal_rows,
-)
 from sklearn_nnrecover.products.structures import (
     Basis,
     Blocks,
@@ -253,7 +249,7 @@ def test_large_weight_sharing_is_compressed(seed):
 
 def test_matrix_free_fit(seed, monkeypatch):
     monkeypatch.setattr("sklearn_nnrecover.products.structured_residuals.JACOBIAN_FLOPS", 0)
-    monkeypatch.setattr("sklearn_nnrecover.products.structured_residuals.COMPRESSION_FLOPS", 0)
+    monkeypatch.setattr("sklearn_nnrecover.products.lifted_residuals.COMPRESSION_FLOPS", 0)
     structures = [Diagonal(12), Basis(np.random.RandomState(seed).standard_normal((6, 12, 8)))]
     X, truth = make_structured_product(structures, random_state=seed)
     result = fit(X, structures)
