@@ -51,7 +51,7 @@ class TiedAutoencoder(
         sample with coefficient 1, that is spherical Gaussians around means of any norm.
     n_nonzero_coefs : int or None, default=None
         Active atoms a sample. None grows supports until residuals look like noise, to a quarter of
-        the features at most.
+        the features at most; up to 3 in few dimensions where noiseless samples share spans.
     encoder : {"auto", "threshold", "relu", "jumprelu", "top-k", "omp"}, default="auto"
         How codes are computed in training and by ``transform``. ``"auto"`` is orthogonal matching
         pursuit, and the nearest mean for the mixture (which has no other encoder). The three

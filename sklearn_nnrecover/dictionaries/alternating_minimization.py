@@ -73,6 +73,8 @@ class Found(NamedTuple):
     n_stuck : int
         Pairs of an idle and an overloaded atom that were left: where they are, other starts find
         more.
+    error : float
+        Standard error of a typical atom (of norm 1) from these samples.
     settled : bool
         Whether the iteration came to rest within its budget.
     """
@@ -82,6 +84,7 @@ class Found(NamedTuple):
     description_length: float
     open_share: float
     n_stuck: int
+    error: float = 0.0
     settled: bool = True
 
 
@@ -248,7 +251,12 @@ def _found(
         D.shape[1],
         len(D),
     )
-    return Found(D, width, length, open_share, n_stuck)
+    energy = np.bincount(codes.indices, weights=codes.data**2, minlength=len(D))
+    typical, variance = float(np.median(energy)), float(np.median(square))
+    error = 1.0
+    if typical > variance:
+        error = np.sqrt(variance / typical * D.shape[1] / max(D.shape[1] - width, 1))
+    return Found(D, width, length, open_share, n_stuck, float(error))
 
 
 def _code(

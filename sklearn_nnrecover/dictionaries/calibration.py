@@ -88,7 +88,7 @@ def calibrate(
     sample_norm = float(np.sqrt(np.median(np.einsum("ij,ij->i", X, X))))
     rounding = ROUNDINGS * np.finfo(np.float64).eps * sample_norm
     freedom = max(n_features - width, 1)
-    greedy = CodeRule("omp", width, 0.0, rule.nonnegative)
+    greedy = CodeRule("omp", width, 0.0, rule.nonnegative, rule.search_above)
     pursuit_square = _residual_square(X, D, encode(X, D, greedy, gram=gram))
     doubtful = doubtful_residual(pursuit_square, greedy, samples) + rounding**2
     codes = encode(X, D, replace(greedy, search_above=doubtful), gram=gram)

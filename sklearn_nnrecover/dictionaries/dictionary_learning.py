@@ -7,6 +7,7 @@ has, and from which correlation on an atom counts.
 from __future__ import annotations
 
 from dataclasses import replace
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -21,6 +22,7 @@ from sklearn_nnrecover.dictionaries.calibration import LearningOptions, calibrat
 from sklearn_nnrecover.dictionaries.encoders import THRESHOLDING, CodeRule
 from sklearn_nnrecover.dictionaries.polishing import Polished, polish
 from sklearn_nnrecover.dictionaries.replacement import pooled_atoms
+from sklearn_nnrecover.dictionaries.sample_spans import explaining_atoms
 from sklearn_nnrecover.dictionaries.samples import Samples
 from sklearn_nnrecover.dictionaries.stability import agreement_threshold, matched_cosines
 from sklearn_nnrecover.dictionaries.support_growth import (
@@ -35,6 +37,8 @@ EXPLORED_PER_FEATURE = 8
 HALF_EXPLORATIONS = 4  # a half of the data is at most this many explorations large
 MORE_NOISE = 1.5  # residuals of new samples, in units of those of the fit that atoms come from
 SINGLE_ROUNDING = 1e-10  # squared residuals in single precision, relative to the sample's square
+IMPRECISE = 0.08  # standard error of explored atoms at which supports are too often wrong
+MAX_SPAN_WIDTH = 3  # active atoms a sample that are looked for by spans, however few the features
 MAX_WIDTHS = 4  # times that the number of active atoms is corrected after polishing
 
 
@@ -134,9 +138,12 @@ def learn_dictionary(
     Learned
     """
     found = _still_explains(samples, options, rng, start)
+    if found is None and start.atoms is None:
+        found = _from_spans(samples, options, rng)
     if found is None:
         found = yield from _explore(samples, options, rng, start.atoms)
-    rule = options.rule
+    # Where samples are exact, each of them that greedy picks do not reproduce is searched again.
+    rule = replace(options.rule, search_above=np.inf if found.error else 0.0)
     if options.grow:
         rule = replace(rule, n_nonzero=found.n_nonzero)
     D = found.atoms.astype(np.float64)
@@ -146,7 +153,7 @@ def learn_dictionary(
     rule = replace(rule, threshold=0.0)
     if rule.encoder in THRESHOLDING:
         rule, _ = calibrate(samples, D, rule, options, rng)
-    narrowing = options.grow
+    narrowing = options.grow and found.error > 0  # fewer were tried where samples are exact
     for _ in range(MAX_WIDTHS):
         polished = yield from polish(samples, D, rule, tol=options.tol, max_passes=max_passes)
         D, width = polished.atoms, rule.n_nonzero
@@ -275,6 +282,23 @@ def _still_explains(
     return found if explained and not found.n_stuck else None
 
 
+def _from_spans(
+    samples: Samples, options: LearningOptions, rng: np.random.RandomState
+) -> Found | None:
+    """Atoms of a small noiseless problem."""
+    n_components, n_features = options.n_components, samples.shape[1]
+    n_rows = explored_rows(len(samples), n_components, n_features)
+    X = samples.read(np.sort(rng.permutation(len(samples))[:n_rows]))
+    k = options.rule.n_nonzero
+    widths = range(1, max(k, MAX_SPAN_WIDTH) + 1) if options.grow else (k,)
+    explained = explaining_atoms(X, n_components, widths, options.rule.nonnegative, rng)
+    if explained is None:
+        return None
+    atoms, n_nonzero, open_share = explained
+    filled = np.vstack([atoms, starting_atoms(X, n_components - len(atoms), rng)])
+    return Found(filled, n_nonzero, 0.0, open_share, 0)
+
+
 def _explore(
     samples: Samples,
     options: LearningOptions,
@@ -289,17 +313,22 @@ def _explore(
         rows = rng.permutation(len(samples))[: n_rows << attempt]
         X = samples.read(np.sort(rows), np.float32)
         first = start if attempt == 0 else None
-        found = yield from find_atoms(
-            X,
-            starting_atoms(X, options.n_components, rng) if first is None else first,
-            rule,
+        explore = partial(
+            find_atoms,
+            rule=rule,
             grow=options.grow,
-            first_nonzero=first_nonzero,
             update=options.update,
             learning_rate=options.learning_rate,
             max_coherence=options.max_coherence,
             max_iter=options.max_iter,
         )
+        if first is None:
+            first = starting_atoms(X, options.n_components, rng)
+        found = yield from explore(X, first, first_nonzero=first_nonzero)
+        if found.error > IMPRECISE:
+            # Wrong supports hide duplicates and split atoms: look again, at more samples if any.
+            X = samples.read(np.sort(rng.permutation(len(samples))[: 2 * len(X)]), np.float32)
+            found = yield from explore(X, found.atoms, first_nonzero=found.n_nonzero)
         if found.description_length < best.description_length:
             best = found
         # Two atoms a sample also explain data of one atom each, worse: compare. So do three what

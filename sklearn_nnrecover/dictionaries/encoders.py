@@ -25,6 +25,8 @@ equation (2) and Theorem 3.
 
 from __future__ import annotations
 
+import itertools
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -37,6 +39,7 @@ from sklearn_nnrecover.dictionaries.orthogonal_matching_pursuit import (
 
 ENCODERS = ("threshold", "relu", "jumprelu", "top-k", "omp")
 SEARCHED_FIRST = 12  # atoms tried as the first one where the greedy choice left too much
+MAX_SUPPORTS = 300  # up to which all are tried
 THRESHOLDING = ("threshold", "relu", "jumprelu")
 
 
@@ -239,8 +242,9 @@ def _search_wider(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Search the supports of some rows again and keep what leaves less.
 
-    Tried are pursuits that begin with each of the ``SEARCHED_FIRST`` best correlated atoms, and one
-    on twice as many atoms, pruned by dropping the smallest coefficients.
+    Where supports are few, all of them are tried. Else tried are pursuits that begin with each of
+    the ``SEARCHED_FIRST`` best correlated atoms, and one on twice as many atoms, pruned by dropping
+    the smallest coefficients.
     """
     Y, kept_width = X[rows], atoms.shape[1]
     best, weights = atoms[rows], values[rows]
@@ -253,20 +257,36 @@ def _search_wider(
         better = found < 0.9 * loss
         best[better], weights[better], loss[better] = support[better], fitted[better], found[better]
 
-    n_first = min(SEARCHED_FIRST, len(D))
-    order = np.argsort(-correlations(Y, D, rule.nonnegative), axis=1)[:, :n_first]
-    for column in order.T[1:] if kept_width > 1 else ():
-        pursuit = orthogonal_matching_pursuit(
-            Y, D, kept_width, gram=gram, nonnegative=rule.nonnegative, first=column
-        )
-        keep(pursuit.atoms, pursuit.values)
-    width = min(2 * kept_width, len(D), X.shape[1])
-    if width > kept_width:
-        wide = orthogonal_matching_pursuit(Y, D, width, gram=gram, nonnegative=rule.nonnegative)
-        keep(*_pruned(Y, D, gram, wide.atoms, wide.values, kept_width))
+    if math.comb(len(D), kept_width) <= MAX_SUPPORTS:
+        support = _nearest_span(Y, D, kept_width)
+        keep(support, least_squares_values(Y, D, gram, support, np.ones(support.shape, bool)))
+    else:
+        n_first = min(SEARCHED_FIRST, len(D))
+        order = np.argsort(-correlations(Y, D, rule.nonnegative), axis=1)[:, :n_first]
+        for column in order.T[1:] if kept_width > 1 else ():
+            pursuit = orthogonal_matching_pursuit(
+                Y, D, kept_width, gram=gram, nonnegative=rule.nonnegative, first=column
+            )
+            keep(pursuit.atoms, pursuit.values)
+        width = min(2 * kept_width, len(D), X.shape[1])
+        if width > kept_width:
+            wide = orthogonal_matching_pursuit(Y, D, width, gram=gram, nonnegative=rule.nonnegative)
+            keep(*_pruned(Y, D, gram, wide.atoms, wide.values, kept_width))
     atoms, values = atoms.copy(), values.copy()
     atoms[rows], values[rows] = best, weights
     return atoms, values
+
+
+def _nearest_span(X: np.ndarray, D: np.ndarray, width: int) -> np.ndarray:
+    """The ``width`` atoms whose span is nearest to each row, of all there are."""
+    supports = np.array(list(itertools.combinations(range(len(D)), width)), dtype=np.int32)
+    bases = np.linalg.qr(D[supports].transpose(0, 2, 1))[0]
+    nearest = np.empty(len(X), dtype=np.intp)
+    block = max(16, 2**21 // (X.itemsize * len(supports) * width))
+    for start in range(0, len(X), block):
+        here = slice(start, start + block)
+        nearest[here] = np.square(X[here] @ bases).sum(axis=2).argmax(axis=0)
+    return supports[nearest]
 
 
 def _loss(X: np.ndarray, D: np.ndarray, atoms: np.ndarray, values: np.ndarray) -> np.ndarray:

@@ -20,7 +20,12 @@ def test_every_atom_from_samples(rng, noise):
         4000, 40, n_components=60, n_nonzero=3, noise=noise, random_state=rng
     )
     X = X.astype(np.float32)
-    found = run_to_end(find_atoms(X, starting_atoms(X, 60, rng), CodeRule("omp", 8), grow=True))
+    for _ in range(5):  # one start in ten does not come to rest without noise, and says so
+        found = run_to_end(find_atoms(X, starting_atoms(X, 60, rng), CodeRule("omp", 8), grow=True))
+        if found.settled:
+            break
+    assert found.settled
+    assert found.error < (0.06 if noise else 1e-3)
     assert matched_cosines(found.atoms, truth.components_).min() > 0.99
     assert found.atoms.dtype == np.float32
     assert found.n_nonzero == 3

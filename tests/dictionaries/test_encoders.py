@@ -1,5 +1,7 @@
 """Each encoder's definition, thresholds from the data, least squares on supports."""
 
+import itertools
+
 import numpy as np
 import pytest
 
@@ -69,6 +71,26 @@ def test_wider_search_mends_greedy_picks(rng):
     searched = right(CodeRule("omp", 3, search_above=1e-20))
     assert greedy < 0.9
     assert searched > greedy + 0.5 * (1 - greedy)
+
+
+@pytest.mark.parametrize("k", [2, 3])
+def test_of_few_supports_the_best_is_found(rng, k):
+    """Coherent atoms in few dimensions, where greedy picks are poor."""
+    D = rng.standard_normal((7, 5)) + 1.5 * rng.standard_normal(5)
+    D /= np.linalg.norm(D, axis=1, keepdims=True)
+    X = rng.standard_normal((300, 5))
+
+    def left(search_above):
+        codes = encode(X, D, CodeRule("omp", k, search_above=search_above))
+        return np.linalg.norm(X - codes @ D, axis=1)
+
+    best = np.full(300, np.inf)
+    for support in itertools.combinations(range(7), k):
+        basis = np.linalg.qr(D[list(support)].T)[0]
+        best = np.minimum(best, np.linalg.norm(X - X @ basis @ basis.T, axis=1))
+    assert np.mean(left(np.inf) > best + 1e-9) > 0.1
+    searched = left(0.0)
+    assert np.all(searched <= np.sqrt(1 / 0.9) * best + 1e-9)  # a tenth of the square is kept
 
 
 def test_balanced_threshold_matches_the_usage(problem):

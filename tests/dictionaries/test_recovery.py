@@ -80,7 +80,7 @@ def test_a_repeated_row_counts_once(rng):
 def test_nothing_is_claimed_without_halves(rng):
     X, truth = make_sparse_codes(1500, 20, n_components=20, n_nonzero=2, random_state=rng)
     alone = recover(X, rng, n_components=20, stability=False)
-    assert mean_correlation(alone.components, truth.components_) > 1 - 1e-10
+    assert mean_correlation(alone.components, truth.components_) > 0.9
     assert alone.judgement.status == "not_recovered"
     assert not any(unit["identified"] for unit in alone.judgement.units)
 
