@@ -41,9 +41,9 @@ with warnings.catch_warnings():
     autoencoder.fit(patches)
 print(autoencoder.report_.status, "-", autoencoder.report_.reason)
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(11, 5), layout="constrained")
-AtomsDisplay(autoencoder.components_.reshape(-1, 8, 8), np.ones(128, dtype=bool)).plot(ax=left)
-left.set_title("128 atoms, by decreasing energy")
+figure, axes = plt.subplots(figsize=(6, 5.5), layout="constrained")
+AtomsDisplay(autoencoder.components_.reshape(-1, 8, 8), np.ones(128, dtype=bool)).plot(ax=axes)
+axes.set_title("128 atoms, by decreasing energy")
 
 # %%
 # Few numbers for a patch
@@ -59,8 +59,9 @@ for k in sparsities:
     codes = encode(patches, autoencoder.components_, CodeRule("omp", k))
     lost.append(np.sum((patches - codes @ autoencoder.components_) ** 2) / energy)
 principal = 1 - np.cumsum(pca.explained_variance_ratio_)[np.array(sparsities) - 1]
-right.plot(sparsities, principal, "s-", label="principal components")
-right.plot(sparsities, lost, "o-", label="dictionary")
-right.set(xlabel="numbers for a patch", ylabel="energy lost", ylim=(0, 1))
-right.legend()
+figure, axes = plt.subplots(figsize=(6, 4.5), layout="constrained")
+axes.plot(sparsities, principal, "s-", label="principal components")
+axes.plot(sparsities, lost, "o-", label="dictionary")
+axes.set(xlabel="numbers for a patch", ylabel="energy lost", ylim=(0, 1))
+axes.legend()
 plt.show()

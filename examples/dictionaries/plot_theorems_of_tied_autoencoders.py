@@ -135,15 +135,15 @@ def train(X, D, rule, n_steps, *, least_squares=False, schedule=None):
     return np.array(errors)
 
 
-figure, (left, right) = plt.subplots(1, 2, figsize=(10, 4), layout="constrained", sharey=True)
+figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
 for colour, (name, (X, D, _, nonnegative)) in zip(["C0", "C1", "C2"], models.items(), strict=True):
     k = 1 if name == "mixture" else 2
     rule = CodeRule("threshold", k, 0.5, nonnegative)
-    left.semilogy(train(X, D, rule, 12), "o-", color=colour, label=f"{name}: gradient")
-    left.semilogy(train(X, D, rule, 12, least_squares=True), "--", color=colour)
-left.set(xlabel="step", ylabel="largest error of an atom")
-left.set_title("Theorem 4 (dashed: preconditioned, least squares)")
-left.legend()
+    axes.semilogy(train(X, D, rule, 12), "o-", color=colour, label=f"{name}: gradient")
+    axes.semilogy(train(X, D, rule, 12, least_squares=True), "--", color=colour)
+axes.plot([], [], "k--", label="preconditioned, least squares")
+axes.set(xlabel="step", ylabel="largest error of an atom", title="Theorem 4")
+axes.legend()
 
 # %%
 # The bias schedule of the rectifier
@@ -158,21 +158,22 @@ X, D, _, _ = models["non-negative, k = 2"]
 n_steps = 16
 halved = 0.5 * 0.5 ** np.arange(n_steps)
 floor = balanced_threshold(X[:2000], D, 2 / N_ATOMS, nonnegative=True)
-right.semilogy(
+figure, axes = plt.subplots(figsize=(7, 4.5), layout="constrained")
+axes.semilogy(
     train(X, D, CodeRule("relu", 2, 0.5, True), n_steps, schedule=halved),
     "o-",
     label="bias halved for ever (printed)",
 )
-right.semilogy(
+axes.semilogy(
     train(X, D, CodeRule("relu", 2, 0.5, True), n_steps, schedule=np.maximum(halved, floor)),
     "s-",
     label="with a floor",
 )
-right.semilogy(
+axes.semilogy(
     train(X, D, CodeRule("jumprelu", 2, floor, True), n_steps),
     "^-",
     label="floor and unbiased values",
 )
-right.set(xlabel="step", title="Non-negative codes, rectified")
-right.legend()
+axes.set(xlabel="step", ylabel="largest error of an atom", title="Non-negative codes, rectified")
+axes.legend()
 plt.show()
