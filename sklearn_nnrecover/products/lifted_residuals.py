@@ -69,6 +69,15 @@ class CompressedResidual:
         left_over = abs(triangle[n_paths, n_paths]) if len(triangle) > n_paths else 0.0
         self.out_of_range = float(np.hypot(left_over, scatter))
 
+    @property
+    def has_full_rank(self) -> bool:
+        """Whether the operator's kernel is {0}: one tensor fits best."""
+        n_paths = self.triangle.shape[1]
+        if len(self.triangle) < n_paths:
+            return False
+        singular = np.linalg.svd(self.triangle, compute_uv=False)
+        return bool(singular[-1] > KERNEL_TOLERANCE * singular[0])
+
     def objective(self, theta: np.ndarray) -> float:
         """Return the squared residual."""
         tensor = self._operator.segre(split(theta, self.sizes))

@@ -31,6 +31,12 @@ from sklearn_nnrecover.products.structured_starts import best_scale, starts
 
 ROUNDING = 1e-12
 AGREEING_STARTS = 3
+"""Starts that must end at the same exact fit where the lifted problem has one solution."""
+
+AGREEING_STARTS_IN_A_KERNEL = 6
+"""The same where it has more, of which another may be a product: of two equally attractive exact
+fits one is missed with probability 1/32."""
+
 LEVEL = 0.001
 NOISE_FITS = 6
 NOISE_ITERATIONS = 30
@@ -72,6 +78,8 @@ class StructuredFit:
         Different parameters that fit as well, when some start found them.
     start : str
         Kind of the start that won.
+    unique_lift : bool
+        Whether the lifting operator is known to have kernel {0}.
     """
 
     parameters: list[np.ndarray]
@@ -93,6 +101,12 @@ class StructuredFit:
     n_agreeing: int
     rival: list[np.ndarray] | None
     start: str
+    unique_lift: bool
+
+    @property
+    def n_wanted(self) -> int:
+        """Starts that must agree for an exact fit to be isolated."""
+        return AGREEING_STARTS if self.unique_lift else AGREEING_STARTS_IN_A_KERNEL
 
 
 def summarise(
@@ -107,6 +121,7 @@ def summarise(
     n_agreeing: int,
     rival: np.ndarray | None,
     exact_below: float,
+    unique_lift: bool,
     rng: np.random.RandomState,
 ) -> StructuredFit:
     """Bring the best ending to the data's scale, and measure what is known about it.
@@ -128,6 +143,8 @@ def summarise(
         Other parameters that fit as well, balanced.
     exact_below : float
         Relative residual that counts as rounding.
+    unique_lift : bool
+        Whether the lifting operator is known to have kernel {0}.
     rng : RandomState
     """
     theta = balance(endings[best].theta, group)
@@ -183,6 +200,7 @@ def summarise(
         n_agreeing=n_agreeing,
         rival=None if rival is None else split(rival * scale, residual.sizes),
         start=endings[best].start,
+        unique_lift=unique_lift,
     )
 
 
@@ -222,7 +240,7 @@ def fit_conditions(
         Whether a certificate makes agreeing starts unnecessary.
     """
     needed = fit.n_parameters - fit.gauge_dimension
-    wanted = 1 if proven else AGREEING_STARTS if fit.exact else 2
+    wanted = 1 if proven else fit.n_wanted if fit.exact else 2
     conditions = [
         (
             "relative_residual",

@@ -24,7 +24,7 @@ from sklearn_nnrecover.linalg.rescalings import (
 )
 from sklearn_nnrecover.linalg.steps import Steps
 from sklearn_nnrecover.products.levenberg_marquardt import Ending, levenberg_marquardt
-from sklearn_nnrecover.products.lifted_residuals import compression_pays
+from sklearn_nnrecover.products.lifted_residuals import CompressedResidual, compression_pays
 from sklearn_nnrecover.products.lifting import LiftingOperator, lifting_operator
 from sklearn_nnrecover.products.structured_fit import ROUNDING, StructuredFit, summarise
 from sklearn_nnrecover.products.structured_residuals import choose_residual
@@ -64,7 +64,9 @@ def fit_structured(
         Largest number of starts.
     n_confirm : int, default=0
         Starts that must end at the best parameters besides the first, before `n_init` is reached.
-        0 accepts an exact fit at once; a fit with a residual always asks for one more start.
+        0 accepts an exact fit at once; a fit with a residual always asks for one more start. With
+        more than 0, an exact fit uses up `n_init` starts in search of a rival, unless the lifting
+        operator is known to have kernel {0}.
     exact_below : float, default=1e-12
         Relative residual that counts as rounding.
 
@@ -98,6 +100,8 @@ def fit_structured(
     residual = choose_residual(structures, X, operator)
     group = _gauge(operator, residual.sizes)
 
+    # A lifted problem with one solution has no rival; otherwise every start looks for one.
+    unique_lift = isinstance(residual, CompressedResidual) and residual.has_full_rank
     endings: list[Ending] = []
     best, n_agreeing, rival = 0, 0, None
     for start, theta in starts(residual, operator, X, rng):
@@ -110,7 +114,8 @@ def fit_structured(
         n_agreeing, rival = _agreement(endings, best, group, exact_below)
         exact = np.sqrt(endings[best].objective) <= exact_below
         wanted = 1 + (n_confirm if exact else max(n_confirm, 1))
-        if n_agreeing >= wanted or len(endings) >= n_init:
+        settled = not exact or n_confirm == 0 or unique_lift or rival is not None
+        if (n_agreeing >= wanted and settled) or len(endings) >= n_init:
             break
     return summarise(
         X,
@@ -124,6 +129,7 @@ def fit_structured(
         n_agreeing,
         rival,
         exact_below,
+        unique_lift,
         rng,
     )
 

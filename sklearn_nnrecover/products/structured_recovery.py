@@ -168,7 +168,7 @@ def _judge(
         "independent starts agree"
     )
     if fit.exact:
-        if fit.n_agreeing >= AGREEING_STARTS:
+        if fit.n_agreeing >= fit.n_wanted:
             return (
                 "exact",
                 "local",
@@ -179,7 +179,8 @@ def _judge(
             "not_recovered",
             None,
             f"The product of the factors is X to rounding, but only {fit.n_agreeing} of "
-            f"{fit.n_starts} starts found these parameters; raise n_init or set certify=True.",
+            f"{fit.n_starts} starts found these parameters, {fit.n_wanted} are needed; raise "
+            "n_init or set certify=True.",
         )
     if fit.n_agreeing < 2:
         return (
@@ -238,7 +239,7 @@ def _partly_free(fit: StructuredFit, *, proven: bool) -> tuple[str, str | None, 
             "The Jacobian is too large to decompose: whether X determines the parameters is open.",
         )
     free = sum(int(np.sum(np.isinf(errors))) for errors in fit.standard_errors)
-    agreed = proven or fit.n_agreeing >= AGREEING_STARTS
+    agreed = proven or fit.n_agreeing >= fit.n_wanted
     if free < fit.n_parameters and fit.exact and agreed:
         return (
             "partial",

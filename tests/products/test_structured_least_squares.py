@@ -78,11 +78,21 @@ def test_ambiguous_convolutions_are_not_called_recovered(seed):
     result = recover(X, structures, certify_structures=True)
     assert result.status == "not_recovered" and result.proof is None
     assert result.certificate.witness is not None
-    # Without the certificate starts may agree by chance: then the proof is local, and says so.
-    bare = recover(X, structures)
-    assert bare.status == "not_recovered" or (
-        bare.proof == "local" and "not excluded" in bare.reason
-    )
+    # Without the certificate all starts look for a rival, and find one.
+    assert recover(X, structures).status == "not_recovered"
+
+
+def test_three_agreeing_starts_prove_nothing_where_the_lifted_problem_has_many_solutions(seed):
+    structures = gaussian(np.random.RandomState(seed), 3, 8, 12)
+    X, _ = make_structured_product(structures, random_state=seed)
+    result = recover(X, structures, n_init=3)
+    assert not result.fit.unique_lift
+    assert result.status == "not_recovered" and "n_init" in result.reason
+    structures = IDENTIFIABLE["blind deconvolution"][0](np.random.RandomState(seed))
+    X, _ = make_structured_product(structures, random_state=seed)
+    result = recover(X, structures, n_init=3)
+    assert result.fit.unique_lift
+    assert (result.status, result.proof) == ("exact", "local")
 
 
 def test_certified_fits_are_proven_globally(seed):
