@@ -146,7 +146,8 @@ def _sweep(search: _Search, state: Description, thorough: bool) -> Description:
     state = _recode(Y, refitted(state, threshold))
     while (fitted := refitted(state, threshold)) is not state:
         state = fitted
-    if 2 * np.count_nonzero(np.diff(state.R.indptr)) < Y.shape[0]:
+    n_stuck = np.count_nonzero(np.diff(state.R.indptr))
+    if (2 if thorough else 10) * n_stuck < Y.shape[0]:
         state = _recode_stuck(Y, state, rng)
     if thorough:
         state = split(_code_leftovers(state, threshold), threshold)

@@ -16,7 +16,8 @@ import scipy.sparse as sp
 
 from sklearn_nnrecover.linalg.steps import Step, Steps
 from sklearn_nnrecover.products.basis_exchanges import least_correlated_basis
-from sklearn_nnrecover.products.column_intersections import pattern
+from sklearn_nnrecover.products.column_intersections import distinct_rows, pattern
+from sklearn_nnrecover.products.factor_gauge import row_gauge
 from sklearn_nnrecover.products.layer_inversion import least_squares_codes
 from sklearn_nnrecover.products.lightest_bases import (
     SparseVectors,
@@ -24,7 +25,7 @@ from sklearn_nnrecover.products.lightest_bases import (
     lightest_independent,
 )
 from sklearn_nnrecover.products.minimum_weight import list_light_vectors
-from sklearn_nnrecover.products.peeling import Evidence, Peel
+from sklearn_nnrecover.products.peeling import SPARSE, Evidence, Peel
 from sklearn_nnrecover.products.remainders import dense_rows, solve_remainder
 from sklearn_nnrecover.products.systematic_bases import (
     RowSpace,
@@ -42,11 +43,17 @@ PATIENCE = 30
 ENOUGH_HITS = 3
 """The search ends when every vector of the basis was found so often, independently."""
 
+SETTLED_FORMS = 120
+"""After so many forms a basis that the last third of them has not made lighter is kept."""
+
 EMPTY_LEVERAGE = 1e-16
 """Squared entries of a column of an orthonormal basis that are rounding."""
 
 SMALLEST_LEVERAGE = 1e-3
 """Columns of lower leverage are preferred as pivots no more than those of this one."""
+
+LEVERAGE_TOL = 1e-8
+"""A row whose leverage is closer to 1 than this is no combination of others."""
 
 MIN_CODIMENSION = 4
 """Columns beyond the rank without which no vector can be called sparse on evidence."""
@@ -115,6 +122,7 @@ def sparsest_basis(
     chosen = np.zeros(0, dtype=int)
     heaviest, missing, next_check, depth = max_weight, rank, 1, 2
     n_forms, n_rest = 0, n_columns - rank
+    total, total_since = 0, 0
     # Four non-zeros on the pivots pay where a sparse vector has most of its non-zeros there.
     deepest = 4 if n_columns < 1.6 * rank else 3
     for n_forms in range(1, budget + 1):
@@ -146,7 +154,10 @@ def sparsest_basis(
             before, missing = missing, rank - len(chosen)
             if missing == 0:
                 heaviest = int(pool.weights[chosen[-1]])
-                if pool.hits[chosen].min() >= ENOUGH_HITS:
+                if int(pool.weights[chosen].sum()) != total:
+                    total, total_since = int(pool.weights[chosen].sum()), n_forms
+                settled = n_forms >= max(SETTLED_FORMS, 1.5 * total_since)
+                if settled or pool.hits[chosen].min() >= ENOUGH_HITS:
                     yield Step(0.0, 0.0)
                     break
                 depth = min(deepest, depth + 1)
@@ -200,6 +211,31 @@ def replaceable(pool: sp.csr_array, chosen: np.ndarray, max_weight: int) -> np.n
     return result | (weights[chosen] + partner <= max_weight)
 
 
+def seen_repeatedly(remainder: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+    """Whether each node is seen through rows that are combinations of other rows.
+
+    Where there are no more rows than dimensions, sparse rows of the data are sparse vectors of
+    their own row space, however many nodes each is a sum of. Rows that are multiples count once.
+
+    Parameters
+    ----------
+    remainder : ndarray of shape (n_rows, rank)
+        Of full column rank.
+    rng : RandomState
+
+    Returns
+    -------
+    ndarray of bool, shape (rank,)
+    """
+    rows, _ = row_gauge(sp.csr_array(remainder))
+    distinct = remainder[distinct_rows(rows, rng).representative]
+    frame = np.linalg.qr(distinct)[0]
+    spare = distinct[np.sum(frame**2, axis=1) < 1.0 - LEVERAGE_TOL]
+    if not len(spare):
+        return np.zeros(remainder.shape[1], dtype=bool)
+    return np.sum(row_space(spare).basis ** 2, axis=0) > 1.0 - LEVERAGE_TOL
+
+
 def information_set_factor(
     Y: np.ndarray | sp.csr_array,
     *,
@@ -230,7 +266,8 @@ def information_set_factor(
     Peel or None
         None when the rank is full, or the sparse vectors found do not span the row space. Rows are
         proven in the class of factors with rank(Y) rows that are no heavier than the heaviest row
-        found.
+        found; of sparse data, where `seen_repeatedly` shows that the width is not just the number
+        of samples.
     """
     Y = dense_rows(Y)
     n_columns = Y.shape[1]
@@ -262,6 +299,8 @@ def information_set_factor(
     if solved is None:
         return None
     factor, remainder, residual = solved
+    if np.count_nonzero(Y) <= SPARSE * Y.size:
+        proven &= seen_repeatedly(remainder, rng)
     rarest = int(search.hits.min())
     evidence = [
         Evidence(
@@ -279,7 +318,7 @@ def information_set_factor(
             float(rank),
             bool(np.all(proven)),
             f"rows contained in every factor of this width whose rows have at most {heaviest} "
-            "non-zeros",
+            "non-zeros; of sparse data, those seen through more samples than dimensions",
         ),
         Evidence(
             "residual of the peel",
