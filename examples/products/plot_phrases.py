@@ -65,9 +65,20 @@ uses = np.array([unit["uses"] for unit in report.units])
 weights = np.array([unit["non-zeros"] for unit in report.units])
 known = np.array(report.identified, dtype=bool)
 figure, axis = plt.subplots(figsize=(7, 4), constrained_layout=True)
-axis.scatter(uses[~known], weights[~known], s=14, color="tab:gray", label="not identified")
-axis.scatter(uses[known], weights[known], s=24, color="tab:blue", label="identified")
+for chosen, color, label in (
+    (~known, "tab:gray", "not identified"),
+    (known, "tab:blue", "identified"),
+):
+    points, counts = np.unique(
+        np.column_stack([uses[chosen], weights[chosen]]), axis=0, return_counts=True
+    )
+    axis.scatter(*points.T, s=14 * np.sqrt(counts), color=color, label=label, alpha=0.7)
 axis.set(xlabel="paragraphs that use the atom", ylabel="words of the atom", xscale="log")
-axis.set_title(f"{known.sum()} of {len(known)} atoms of the descriptions are identified")
+axis.set_title(
+    f"{known.sum()} of {len(known)} atoms of the descriptions are identified\n"
+    "(area grows with the root of the number of atoms)"
+)
+axis.set_xticks([1, 2, 3, 5, 10, 20], labels=["1", "2", "3", "5", "10", "20"])
+axis.minorticks_off()
 axis.legend()
 plt.show()

@@ -41,12 +41,19 @@ match = match_components(found_layer, true_layer)
 matched = match.scale[:, None] * found_layer[match.permutation]
 
 figure, axes = plt.subplots(1, 3, figsize=(11, 4), constrained_layout=True)
-axes[0].imshow(X[:150], cmap="RdBu", vmin=-1, vmax=1, aspect="auto")
-axes[0].set(title="150 of the samples", xlabel="feature", ylabel="sample")
-axes[1].spy(true_layer, markersize=1.2, color="tab:gray", aspect="auto")
-axes[1].set(title="true layer")
-axes[2].spy(matched, markersize=1.2, color="tab:blue", aspect="auto")
-axes[2].set(title=f"recovered, largest error {np.abs(matched - true_layer).max():.0e}")
+pictures = (
+    (X[:60, :120], "60 of the samples", "sample"),
+    (true_layer[:60, :120], "60 rows of the true layer", "hidden node"),
+    (
+        matched[:60, :120],
+        f"recovered, error {np.abs(matched - true_layer).max():.0e}",
+        "hidden node",
+    ),
+)
+for axis, (values, title, rows) in zip(axes, pictures, strict=True):
+    limit = np.abs(values).max()
+    axis.imshow(values, cmap="RdBu", vmin=-limit, vmax=limit, aspect="auto", interpolation="none")
+    axis.set(title=title, xlabel="feature", ylabel=rows)
 plt.show()
 
 # %%
@@ -76,13 +83,22 @@ last = support_f1(deep.components_.T, truth.factors_[-1].T)
 print(f"F1 of the supports of the layer nearest the features: {last:.3f}")
 
 # %%
-# Every factor that was found. What is not identified, the report names; with more samples less of
-# it remains.
+# Every factor that was found: blue where both nodes that an entry joins are identified, orange
+# where one is not. With more samples less of the orange remains.
 
 figure, axes = plt.subplots(1, 3, figsize=(11, 4), constrained_layout=True)
-for axis, factor, name in zip(axes, deep.factors_, ["codes", "middle", "last"], strict=True):
-    axis.spy(factor[:200], markersize=1, aspect="auto")
-    axis.set(title=f"{name}: {factor.shape[0]} x {factor.shape[1]}, {factor.nnz} non-zeros")
+names = ["codes (200 of the samples)", "middle layer", "layer nearest the features"]
+axis_names = ["sample", "node of layer 1", "node of layer 2", "feature"]
+for level, (axis, factor, errors) in enumerate(
+    zip(axes, deep.factors_, deep.factors_std_, strict=True)
+):
+    row, column = factor[:200].nonzero()
+    # The standard error of an entry that the data do not determine is infinite.
+    is_open = np.isinf(errors[:200].toarray()[row, column])
+    axis.plot(column[~is_open], row[~is_open], ".", markersize=2, color="tab:blue")
+    axis.plot(column[is_open], row[is_open], ".", markersize=2, color="tab:orange")
+    axis.invert_yaxis()
+    axis.set(title=names[level], xlabel=axis_names[level + 1], ylabel=axis_names[level])
 plt.show()
 
 # %%
