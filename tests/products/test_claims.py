@@ -88,6 +88,27 @@ def test_products_about_which_the_report_was_wrong(instance):
     assert not false_claims(fitted, truth.factors_)
 
 
+def test_repeated_samples_in_more_nodes_than_samples(instance=1003):
+    # Sums of a few nodes were the sparsest vectors of the row space, and each was a sample.
+    rng = np.random.RandomState(instance)
+    n_samples, n_features = rng.randint(15, 200), rng.randint(20, 120)
+    n_hidden, n_nonzero = rng.randint(5, 80), rng.randint(2, 8)
+    values = "real" if rng.rand() < 0.4 else "signs"
+    X, truth = make_sparse_product(
+        n_samples,
+        n_features,
+        n_hidden=[n_hidden],
+        n_nonzero=int(n_nonzero),
+        values=values,
+        scale=rng.choice([1.0, 0.37, 2.5]),
+        random_state=rng,
+    )
+    again = rng.randint(n_samples, size=n_samples)
+    X = X[again] * rng.choice([1.0, -1, 2], size=n_samples)[:, None]
+    fitted = quiet_fit(X, random_state=instance)
+    assert not false_claims(fitted, truth.factors_)
+
+
 @pytest.mark.parametrize(("instance", "n_layers"), [(18, 1), (95, 1), (47, 2), (66, 2)])
 def test_sign_networks_about_which_the_report_was_wrong(instance, n_layers):
     factors = sign_network(instance, n_layers)

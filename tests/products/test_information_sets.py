@@ -260,16 +260,6 @@ def test_same_seed_same_bits_and_input_untouched(rng):
     assert_array_equal(first.toarray(), second.toarray())
 
 
-def test_sums_of_few_samples_are_not_taken_for_nodes(rng):
-    # Twelve samples in twenty nodes, each twice: the rows of X are sparse vectors of their own row
-    # space, and some are its sparsest, but the nodes are not in it.
-    codes = sparse_rows(12, 20, 2, rng).toarray()
-    atoms = sparse_rows(20, 80, 3, rng).toarray()
-    X = np.vstack([codes, -2 * codes]) @ atoms
-    peel = peel_of(X, rng=rng)
-    assert peel is None or not peel.proven.any()
-
-
 def test_nodes_are_seen_repeatedly_where_rows_are_to_spare(rng):
     Z = np.zeros((9, 5))
     Z[:6, :3] = rng.standard_normal((6, 3))
