@@ -15,7 +15,7 @@ from sklearn.utils.validation import check_array, check_is_fitted
 
 from ..base.inputs import FloatInputMixin
 from .encoders import CodeRule, encode
-from .samples import Samples, feature_mean
+from .samples import Samples, feature_mean, refuse_overflow
 from .spherical_mixture import nearest_mean, one_hot
 from .support_growth import description_length
 
@@ -142,7 +142,9 @@ class SparseCoderMixin(FloatInputMixin, ClassNamePrefixFeaturesOutMixin, Transfo
 
     def _validated(self, X: Any) -> Any:
         check_is_fitted(self)
-        return self._validate_samples(X, reset=False, accept_sparse="csr")
+        X = self._validate_samples(X, reset=False, accept_sparse="csr")
+        refuse_overflow(X)
+        return X
 
     def _encode(self, X: Any) -> sp.csr_array:
         """Codes of validated samples, in their dtype; rows are shared among threads."""

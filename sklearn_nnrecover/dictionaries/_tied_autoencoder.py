@@ -15,15 +15,19 @@ from ..base._sklearn_compat import Interval, StrOptions, _fit_context
 from ..base.iterations import IterationMixin
 from ..base.report import RecoveryReport
 from ..exceptions import RecoveryWarning
+from ..linalg.blocks import require_memory
 from ._sparse_coder import SparseCoderMixin
 from .calibration import LearningOptions
 from .dictionary_learning import Start, explored_rows
 from .encoders import ENCODERS, CodeRule
 from .online_learning import Stream, learn_batch, streams_as_learned
 from .recovery import Recovered, judged, recover_dictionary, recover_mixture
-from .samples import Samples, feature_mean
+from .samples import Samples, feature_mean, refuse_overflow
 from .spectral_initialization import spectral_atoms
 from .updates import normalized_rows
+
+CODE_MATRICES = 4  # of shape (n_components, n_components) at a time
+MAX_BYTES = 8 * 2**30
 
 
 class TiedAutoencoder(
@@ -218,6 +222,7 @@ class TiedAutoencoder(
         """
         previous = self._previous_start()
         X = self._validate_samples(X, reset=True, accept_sparse="csr", ensure_min_samples=2)
+        refuse_overflow(X)
         options = self._options(X.shape[1])
         self.mean_ = feature_mean(X) if self.center else np.zeros(X.shape[1])
         samples = Samples(X, self.mean_ if self.center else None)
@@ -243,7 +248,8 @@ class TiedAutoencoder(
 
         Three learners run side by side, one on every batch and two on every second one: their
         agreement takes the place of the two halves of the data. After many batches the atoms are
-        those of a ``fit`` to all of them.
+        those of a ``fit`` to all of them. Early batches never suffice, so that none warns: read
+        ``report_``.
 
         Parameters
         ----------
@@ -263,6 +269,7 @@ class TiedAutoencoder(
         X = self._validate_samples(
             X, reset=first, accept_sparse="csr", ensure_min_samples=2 if first else 1
         )
+        refuse_overflow(X)
         options = self._options(X.shape[1])
         if first:
             self.mean_ = feature_mean(X) if self.center else np.zeros(X.shape[1])
@@ -289,6 +296,10 @@ class TiedAutoencoder(
     def _options(self, n_features: int) -> LearningOptions:
         n_components = self.n_components if self.n_components is not None else n_features
         given, mixture = self.n_nonzero_coefs, self.model == "mixture"
+        if not mixture:
+            needed = CODE_MATRICES * 8.0 * n_components**2
+            what = f"A dictionary of n_components={n_components} atoms"
+            require_memory(needed, MAX_BYTES, what, "take fewer atoms.")
         if given is not None and given > n_components:
             raise ValueError(
                 f"n_nonzero_coefs={given} is more than n_components={n_components}: a sample "

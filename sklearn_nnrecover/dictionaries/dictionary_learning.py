@@ -235,7 +235,7 @@ def _pool(
     """Polish the first with the atoms that only the second one found."""
     D = first.polished.atoms
     n_rows = explored_rows(len(samples), *D.shape)
-    X = samples.read(np.sort(rng.permutation(len(samples))[:n_rows]), np.float32)
+    X = samples.explored(rng.permutation(len(samples))[:n_rows])
     atoms = pooled_atoms(X, D, second.polished.atoms, first.rule)
     if atoms is D:
         return first
@@ -273,9 +273,9 @@ def _still_explains(
     if start.atoms is None or start.n_nonzero is None:
         return None
     n_rows = explored_rows(len(samples), *start.atoms.shape)
-    X = samples.read(np.sort(rng.permutation(len(samples))[:n_rows]), np.float32)
+    X = samples.explored(rng.permutation(len(samples))[:n_rows])
     rule = replace(options.rule, n_nonzero=start.n_nonzero)
-    found, left = assess_atoms(X, start.atoms.astype(np.float32), rule)
+    found, left = assess_atoms(X, start.atoms.astype(X.dtype), rule)
     freedom = max(X.shape[1] - start.n_nonzero, 1)
     rounding = SINGLE_ROUNDING * float(np.median(np.einsum("ij,ij->i", X, X)))
     explained = left <= MORE_NOISE * freedom * start.noise_variance + rounding
@@ -311,7 +311,7 @@ def _explore(
     rule, first_nonzero = options.rule, min(2, options.rule.n_nonzero)
     for attempt in range(options.n_init):
         rows = rng.permutation(len(samples))[: n_rows << attempt]
-        X = samples.read(np.sort(rows), np.float32)
+        X = samples.explored(rows)
         first = start if attempt == 0 else None
         explore = partial(
             find_atoms,
@@ -327,7 +327,7 @@ def _explore(
         found = yield from explore(X, first, first_nonzero=first_nonzero)
         if found.error > IMPRECISE:
             # Wrong supports hide duplicates and split atoms: look again, at more samples if any.
-            X = samples.read(np.sort(rng.permutation(len(samples))[: 2 * len(X)]), np.float32)
+            X = samples.explored(rng.permutation(len(samples))[: 2 * len(X)])
             found = yield from explore(X, found.atoms, first_nonzero=found.n_nonzero)
         if found.description_length < best.description_length:
             best = found

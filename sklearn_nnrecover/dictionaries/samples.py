@@ -9,6 +9,7 @@ from scipy import sparse
 
 from sklearn_nnrecover.linalg.blocks import row_blocks
 
+LARGEST = 1e70  # of X: fourth powers must fit double precision
 BLOCK_MEBIBYTES = 32  # temporary arrays of one block; more would only leave the cache earlier
 
 
@@ -42,6 +43,12 @@ class Samples:
             return np.ascontiguousarray(block, dtype=dtype)
         return np.ascontiguousarray(block - self.mean, dtype=dtype)
 
+    def explored(self, rows: np.ndarray) -> np.ndarray:
+        """Some of the rows in single precision, or in double where their squares do not fit it."""
+        block = self.read(np.sort(rows))
+        size = np.max(np.abs(block), initial=0.0)
+        return block.astype(np.float32) if size == 0 or 1e-10 < size < 1e10 else block
+
     def subset(self, rows: np.ndarray) -> Samples:
         """Some of the rows, still unread."""
         return Samples(self.X, self.mean, rows if self.rows is None else self.rows[rows])
@@ -64,6 +71,17 @@ class Samples:
     def slices(self, bytes_per_row: float) -> list[slice]:
         """Slices of rows whose temporary arrays fit a block."""
         return list(row_blocks(len(self), bytes_per_row, BLOCK_MEBIBYTES))
+
+
+def refuse_overflow(X: Any) -> None:
+    """Raise a ValueError if squares of X (in fits, their products) would not fit its dtype."""
+    values = X.data if sparse.issparse(X) else X
+    size = float(max(np.max(values, initial=0.0), -np.min(values, initial=0.0)))
+    if size > min(1e-4 * float(np.finfo(values.dtype).max) ** 0.5, LARGEST):
+        raise ValueError(
+            f"Input X holds values of size {size:.0e}, whose products overflow in {values.dtype}: "
+            "rescale it."
+        )
 
 
 def feature_mean(X: Any) -> np.ndarray:

@@ -229,8 +229,7 @@ def learn_mixture(
     """
     candidates = [] if start is None else [(0.0, start)]
     for _ in range(n_init if start is None else 0):
-        rows = np.sort(rng.permutation(len(samples))[:n_explored])
-        X = samples.read(rows, np.float32)
+        X = samples.explored(rng.permutation(len(samples))[:n_explored])
         shift = X.mean(axis=0)
         found, loss = yield from find_means(X - shift, n_components, rng, max_iter=max_iter)
         candidates.append((loss, found.astype(np.float64) + shift))

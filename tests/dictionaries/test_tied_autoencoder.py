@@ -398,6 +398,41 @@ class TestShell:
         with pytest.raises(ValueError, match="24 atoms"):
             fitted.inverse_transform(np.ones((2, 5)))
 
+    @pytest.mark.parametrize("scale", [1e-100, 1e-25, 1e25, 1e60])
+    @pytest.mark.parametrize("model", ["sparse", "mixture"])
+    def test_units_of_the_data_do_not_matter(self, rng, scale, model):
+        """Squares of such values do not fit single precision, in which exploring works."""
+        if model == "mixture":
+            X, _, truth = make_spherical_mixture(
+                600, 8, n_components=4, noise=0.1, random_state=rng
+            )
+        else:
+            X, truth = make_sparse_codes(
+                1500, 24, n_components=20, n_nonzero=2, noise=0.02, random_state=rng
+            )
+        m = len(truth.components_)
+        plain = TiedAutoencoder(m, model=model, random_state=0).fit(X)
+        fitted = TiedAutoencoder(m, model=model, random_state=0).fit(scale * X)
+        assert fitted.report_.status == plain.report_.status == "approximate"
+        unit = scale if model == "mixture" else 1
+        match = match_components(fitted.components_ / unit, plain.components_)
+        assert match.cosine.min() > 1 - 1e-4
+        assert fitted.noise_std_ == pytest.approx(scale * plain.noise_std_, rel=0.02)
+        assert fitted.score(scale * X) == pytest.approx(plain.score(X), abs=0.01)
+
+    @pytest.mark.parametrize("size", [1e200, np.float32(1e30)])
+    def test_products_that_overflow_are_refused(self, problem, size):
+        X, _ = problem
+        fitted = TiedAutoencoder(24, random_state=0).fit(X)
+        huge = (X / np.abs(X).max()).astype(np.asarray(size).dtype) * size
+        for method in (clone(fitted).fit, clone(fitted).partial_fit, fitted.transform):
+            with pytest.raises(ValueError, match="overflow"):
+                method(huge)
+
+    def test_memory_is_refused_with_a_figure(self, problem):
+        with pytest.raises(MemoryError, match=r"n_components=100000 .* MiB"):
+            TiedAutoencoder(100_000).fit(problem[0])
+
     @pytest.mark.parametrize("model", ["sparse", "nonnegative", "mixture"])
     @pytest.mark.parametrize("kind", ["zeros", "zero rows", "constant column", "one column", "two"])
     def test_degenerate_data_run(self, rng, model, kind):
