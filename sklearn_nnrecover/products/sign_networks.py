@@ -72,7 +72,8 @@ def sign_network_factors(
     Returns
     -------
     SignLayers
-        A single factor, X, if nothing was found.
+        A single factor, X, if nothing was found. With fewer factors than asked for no node is
+        identified.
     """
     factors = [X]
     identified: list[np.ndarray] = []
@@ -89,6 +90,9 @@ def sign_network_factors(
             break
         factors[:1] = [codes, layer]
         identified.insert(0, evidence.identified)
+    if len(factors) < n_factors:
+        # Samples behind one node of a layer that was not found are one piece of evidence.
+        identified = [np.zeros_like(claim) for claim in identified]
     missed = clean(X - sign_product(factors), 0.5)
     identified = supported_claims(
         factors,

@@ -117,6 +117,22 @@ def test_sign_networks_about_which_the_report_was_wrong(instance, n_layers):
     assert not false_claims(fitted, factors, sign_product)
 
 
+def test_a_layer_short_of_the_network_nothing_is_claimed(instance=2005):
+    # Nodes of the layer that was not found share entries, and their samples looked independent.
+    rng = np.random.RandomState(instance)
+    rng.randint(1, 3)
+    n_samples = rng.randint(100, 500)
+    n_hidden = [int(rng.randint(40, 250)) for _ in range(2)]
+    n_features, n_nonzero = rng.randint(80, 300), int(rng.randint(2, 4))
+    _, truth = make_sparse_product(
+        n_samples, n_features, n_hidden=n_hidden, n_nonzero=n_nonzero, random_state=rng
+    )
+    factors = [factor.sign() for factor in truth.factors_]
+    X = sign_product(factors).toarray()
+    fitted = quiet_fit(X, 3, sign_activation=True, random_state=instance)
+    assert not false_claims(fitted, factors, sign_product)
+
+
 def test_repeated_samples_are_no_further_evidence(seed):
     # Each sample three times: what only one of them shows must not look shared.
     rng = np.random.RandomState(seed)
