@@ -1,7 +1,9 @@
 """From the evidence on a least-squares optimum under noise to a status and one plain reason.
 
 ``"approximate"`` needs two searches that ended in the same optimum, residuals without structure
-that further hinges would explain, and every unit seen on rows enough, without a rival solution.
+that further hinges would explain, and every unit seen on rows enough, without a rival solution. The
+best of many units explains some of pure noise too: a lower information criterion than that of no
+units is asked for.
 """
 
 from __future__ import annotations
@@ -24,6 +26,7 @@ from sklearn_nnrecover.networks.verdict import (
     unpinned,
     withdrawn,
 )
+from sklearn_nnrecover.networks.width_selection import bic
 
 # Active rows, per free input weight, below which error bars of a unit are not trusted.
 NOISY_ACTIVE_ROWS = 4
@@ -67,6 +70,8 @@ def noisy_verdict(
             unit["problem"] = f"too few {rows}: error bars need {NOISY_ACTIVE_ROWS * p}"
         unit["identified"] = unit["problem"] is None
     spare = samples.weight.sum() * samples.Y.shape[1] - identification.n_parameters
+    gain = bic(_loss_without_units(samples), 0, samples)
+    gain -= bic(recovery.loss, network.n_hidden, samples, network.activation)
     conditions: list[tuple[str, Any, Any, bool, str]] = [
         (
             "relative residual",
@@ -81,6 +86,13 @@ def noisy_verdict(
             0,
             spare > 0,
             "more equations than free parameters",
+        ),
+        (
+            "gain over no units",
+            gain,
+            0,
+            gain > 0,
+            "fall of the information criterion (BIC): units explain more than they do of noise",
         ),
         (
             "runs that agree",
@@ -118,6 +130,12 @@ def noisy_verdict(
             f"The residuals are not noise (lack-of-fit p-value {fit_test.p_value:.1e}): try more "
             "hidden units (n_hidden), another activation, or inputs that the outputs depend on."
         )
+    elif gain <= 0:
+        status = "not_recovered"
+        reason = (
+            f"{len(units)} hidden unit(s) explain no more than they would of noise: the outputs "
+            "show no dependence on these inputs."
+        )
     elif recovery.n_agreeing < 2:
         status = "not_recovered"
         reason = (
@@ -134,3 +152,10 @@ def noisy_verdict(
         status = "partial" if good else "not_recovered"
         reason = f"The data do not pin down {unpinned(units)}; more samples or less noise would."
     return withdrawn(Verdict(status, reason, None, conditions, units))
+
+
+def _loss_without_units(samples: Samples) -> float:
+    """Residual sum of squares of the best constant; of zero without intercepts."""
+    Y, weight = samples.Y, samples.weight
+    center = np.average(Y, axis=0, weights=weight) if samples.intercept else 0.0
+    return float(weight @ np.sum((Y - center) ** 2, axis=1))

@@ -8,7 +8,7 @@ import pytest
 from sklearn import config_context
 from sklearn.base import clone
 
-from sklearn_nnrecover import SymmetricMomentNet, SymmetricMoments
+from sklearn_nnrecover import ReLUNetRecovery, SymmetricMomentNet, SymmetricMoments
 from sklearn_nnrecover.datasets import make_relu_network
 from sklearn_nnrecover.exceptions import RecoveryWarning
 from sklearn_nnrecover.metrics import recovery_error
@@ -321,6 +321,14 @@ def test_outputs_with_an_odd_part_are_those_of_no_wider_network(draw):
     assert net.report_.status == "not_recovered"
     assert not net.report_["evenness of the outputs"].passed
     assert net.solver_ == "moments"  # no search over widths
+
+
+@pytest.mark.parametrize("fit_intercept", [False, True])
+def test_nothing_is_claimed_of_pure_noise(rng, fit_intercept):
+    X, y = rng.standard_normal((300, 5)), rng.standard_normal((300, 2))
+    for net in (SymmetricMomentNet(random_state=0), ReLUNetRecovery(random_state=0)):
+        quiet(net.set_params(fit_intercept=fit_intercept).fit, X, y)
+        assert net.report_.status == "not_recovered"
 
 
 @pytest.mark.parametrize("n", [5, 9, 14])
