@@ -8,6 +8,7 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
+from sklearn_nnrecover.linalg.blocks import working_memory_bytes
 from sklearn_nnrecover.linalg.steps import Step, Steps
 from sklearn_nnrecover.products.butterflies import butterfly_factors
 from sklearn_nnrecover.products.chain_claims import supported_claims
@@ -20,6 +21,7 @@ from sklearn_nnrecover.products.integer_unit import integer_unit
 from sklearn_nnrecover.products.last_factor_ica import last_factor_by_ica
 from sklearn_nnrecover.products.noisy_products import (
     NoisyRecovery,
+    dense_bytes,
     noisy_status,
     recover_noisy_factors,
 )
@@ -139,7 +141,8 @@ def recover_chain(
     yield Step(float(count_nonzero(data.matrix)), 1.0)
     if not data.is_integer and method in ("auto", "intersection") and n_factors in (None, 2):
         noise = noise_of_reals(X, eps)
-        if noise is not None:
+        affordable = method == "intersection" or dense_bytes(X) <= working_memory_bytes()
+        if noise is not None and affordable:
             noisy = yield from recover_noisy_factors(
                 X,
                 noise.level,

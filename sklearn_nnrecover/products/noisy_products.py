@@ -26,6 +26,8 @@ from sklearn_nnrecover.products.recovery_status import LACK_OF_FIT_LEVEL, Status
 from sklearn_nnrecover.products.support_least_squares import SupportFit, fit_supports
 from sklearn_nnrecover.products.untouched_cells import beyond_leftovers
 
+_BYTES_PER_CELL = 64.0
+
 
 class NoisyRecovery(NamedTuple):
     """``X = factors[0] @ factors[1] + noise`` in the canonical gauge, and what is known about it.
@@ -38,6 +40,11 @@ class NoisyRecovery(NamedTuple):
     identified: np.ndarray
     conditions: list[Evidence]
     lack_of_fit: Evidence | None
+
+
+def dense_bytes(X: Matrix) -> float:
+    """Memory of X and of the dense arrays that the search compares it with."""
+    return _BYTES_PER_CELL * X.shape[0] * X.shape[1]
 
 
 def recover_noisy_factors(
@@ -75,9 +82,14 @@ def recover_noisy_factors(
     NoisyRecovery or None
         None if not one atom is identified, or if Gaussian noise does not explain the residual: the
         search then mistook for noise what is none, and its evidence holds for nothing.
+
+    Raises
+    ------
+    MemoryError
+        If X and its residuals as dense arrays exceed scikit-learn's ``working_memory``.
     """
     require_memory(
-        64.0 * X.shape[0] * X.shape[1],
+        dense_bytes(X),
         working_memory_bytes(),
         "X behind noise as a dense array with its residuals",
         "raise working_memory.",

@@ -7,6 +7,7 @@ import warnings
 import numpy as np
 import pytest
 import scipy.sparse as sp
+from sklearn import config_context
 
 from sklearn_nnrecover.datasets import make_sparse_product
 from sklearn_nnrecover.exceptions import RecoveryWarning
@@ -241,3 +242,11 @@ def test_integer_factors_behind_noise_are_exact_where_identified(seed):
     identified = np.repeat(fitted.report_.identified, np.diff(fitted.components_.indptr))
     assert np.all(fitted.factors_std_[1].data[identified] == 0)
     assert np.all(np.isinf(fitted.factors_std_[1].data[~identified]))
+
+
+def test_memory_is_refused_or_other_methods_take_over(seed):
+    X, _ = planted(seed, 0.05, 150, 80, 30)
+    with config_context(working_memory=0.5):
+        with pytest.raises(MemoryError, match="working_memory"):
+            quiet_fit(X, method="intersection")
+        assert quiet_fit(X).report_.status == "not_recovered"
