@@ -6,8 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
+from scipy.stats import chi2, norm
 from scipy.stats import f as f_distribution
-from scipy.stats import norm
 
 from sklearn_nnrecover.linalg.blocks import require_memory, working_memory_bytes
 from sklearn_nnrecover.linalg.steps import Steps
@@ -168,7 +168,7 @@ def _lack_of_fit(X: np.ndarray, fit: SupportFit) -> Evidence:
     """Test whether the residual is noise of one variance, in and out of the product's support.
 
     A missing entry leaves one large cell or a larger variance in the support, a missing node a
-    large singular value.
+    large singular value, noise of several levels rows or columns that are too large.
     """
     fitted = (fit.factors[0] @ fit.factors[1]).toarray()
     residual = X - fitted
@@ -179,9 +179,16 @@ def _lack_of_fit(X: np.ndarray, fit: SupportFit) -> Evidence:
         ratio = np.sum(residual[inside] ** 2) / n_inside / np.mean(residual[~inside] ** 2)
         upper = float(f_distribution.sf(ratio, n_inside, n_outside))
         variance = 2 * min(upper, 1 - upper)
-    largest = np.abs(residual).max() / fit.noise_std
+    squares = (residual / fit.noise_std) ** 2
+    largest = np.sqrt(squares.max())
+    # Fitted entries leave a line fewer degrees of freedom: its number of cells errs to "no misfit".
+    lines = [
+        min(1.0, n_lines * float(chi2.sf(squares.sum(axis=axis).max(), squares.shape[axis])))
+        for axis, n_lines in ((1, X.shape[0]), (0, X.shape[1]))
+    ]
     p_value = combined_p_value(
         variance,
+        *lines,
         singular_value_p_value(residual, fit.noise_std),
         min(1.0, 2 * X.size * float(norm.sf(largest))),
     )
@@ -191,7 +198,7 @@ def _lack_of_fit(X: np.ndarray, fit: SupportFit) -> Evidence:
         LACK_OF_FIT_LEVEL,
         p_value is None or p_value > LACK_OF_FIT_LEVEL,
         "p-value of Gaussian noise of one variance (variance inside and outside the support, "
-        "largest cell, largest singular value)",
+        "largest row, column, cell and singular value)",
     )
 
 
