@@ -16,8 +16,7 @@ import scipy.sparse as sp
 
 from sklearn_nnrecover.linalg.steps import Step, Steps
 from sklearn_nnrecover.products.basis_exchanges import least_correlated_basis
-from sklearn_nnrecover.products.column_intersections import distinct_rows, pattern
-from sklearn_nnrecover.products.factor_gauge import row_gauge
+from sklearn_nnrecover.products.column_intersections import pattern
 from sklearn_nnrecover.products.layer_inversion import least_squares_codes
 from sklearn_nnrecover.products.lightest_bases import (
     SparseVectors,
@@ -26,7 +25,7 @@ from sklearn_nnrecover.products.lightest_bases import (
 )
 from sklearn_nnrecover.products.minimum_weight import list_light_vectors
 from sklearn_nnrecover.products.peeling import SPARSE, Evidence, Peel
-from sklearn_nnrecover.products.remainders import dense_rows, solve_remainder
+from sklearn_nnrecover.products.remainders import dense_rows, seen_repeatedly, solve_remainder
 from sklearn_nnrecover.products.systematic_bases import (
     RowSpace,
     row_space,
@@ -51,9 +50,6 @@ EMPTY_LEVERAGE = 1e-16
 
 SMALLEST_LEVERAGE = 1e-3
 """Columns of lower leverage are preferred as pivots no more than those of this one."""
-
-LEVERAGE_TOL = 1e-8
-"""A row whose leverage is closer to 1 than this is no combination of others."""
 
 MIN_CODIMENSION = 4
 """Columns beyond the rank without which no vector can be called sparse on evidence."""
@@ -209,31 +205,6 @@ def replaceable(pool: sp.csr_array, chosen: np.ndarray, max_weight: int) -> np.n
     first, second = np.partition(np.r_[weights[light], np.inf, np.inf], 1)[:2]
     partner = np.where(weights[chosen] > first, first, second)
     return result | (weights[chosen] + partner <= max_weight)
-
-
-def seen_repeatedly(remainder: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
-    """Whether each node is seen through rows that are combinations of other rows.
-
-    Where there are no more rows than dimensions, sparse rows of the data are sparse vectors of
-    their own row space, however many nodes each is a sum of. Rows that are multiples count once.
-
-    Parameters
-    ----------
-    remainder : ndarray of shape (n_rows, rank)
-        Of full column rank.
-    rng : RandomState
-
-    Returns
-    -------
-    ndarray of bool, shape (rank,)
-    """
-    rows, _ = row_gauge(sp.csr_array(remainder))
-    distinct = remainder[distinct_rows(rows, rng).representative]
-    frame = np.linalg.qr(distinct)[0]
-    spare = distinct[np.sum(frame**2, axis=1) < 1.0 - LEVERAGE_TOL]
-    if not len(spare):
-        return np.zeros(remainder.shape[1], dtype=bool)
-    return np.sum(row_space(spare).basis ** 2, axis=0) > 1.0 - LEVERAGE_TOL
 
 
 def information_set_factor(

@@ -30,8 +30,8 @@ from sklearn_nnrecover.linalg.steps import Step, Steps
 from sklearn_nnrecover.products.extended_row_space import extended_row_space, lies_in
 from sklearn_nnrecover.products.factor_gauge import row_gauge
 from sklearn_nnrecover.products.lightest_bases import distinct_vectors, lightest_independent
-from sklearn_nnrecover.products.peeling import Evidence, Peel
-from sklearn_nnrecover.products.remainders import dense_rows, solve_remainder
+from sklearn_nnrecover.products.peeling import SPARSE, Evidence, Peel
+from sklearn_nnrecover.products.remainders import dense_rows, seen_repeatedly, solve_remainder
 from sklearn_nnrecover.products.systematic_bases import RowSpace, row_space
 
 DEFAULT_BUDGET = 600
@@ -345,6 +345,8 @@ def last_factor_by_ica(
     proven = (sources.agreeing >= N_CONFIRMATIONS) & (earned > rank)
     # Rows beyond the row space explain the data, but others might too.
     proven &= lies_in(factor, space)
+    if np.count_nonzero(Y) <= SPARSE * Y.size:
+        proven &= seen_repeatedly(remainder, rng)
     evidence = [
         Evidence(
             "sparse rows found by independent component analysis",

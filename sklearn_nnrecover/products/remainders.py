@@ -7,9 +7,15 @@ import scipy.sparse as sp
 from scipy import linalg
 
 from sklearn_nnrecover.linalg.blocks import require_memory
+from sklearn_nnrecover.products.column_intersections import distinct_rows
+from sklearn_nnrecover.products.factor_gauge import row_gauge
+from sklearn_nnrecover.products.systematic_bases import row_space
 
 DENSE_LIMIT = 4 * 2**30
 """Largest dense copy of the data that the row-space methods make, in bytes."""
+
+LEVERAGE_TOL = 1e-8
+"""A row whose leverage is closer to 1 than this is no combination of others."""
 
 INTEGER_TOL = 1e-6
 """Largest distance from an integer that is put down to rounding."""
@@ -66,3 +72,28 @@ def solve_remainder(
         if exact_residual <= residual:
             remainder, residual = rounded, exact_residual
     return exact, np.ascontiguousarray(remainder), residual
+
+
+def seen_repeatedly(remainder: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+    """Whether each node is seen through rows that are combinations of other rows.
+
+    Where there are no more rows than dimensions, sparse rows of the data are sparse vectors of
+    their own row space, however many nodes each is a sum of. Rows that are multiples count once.
+
+    Parameters
+    ----------
+    remainder : ndarray of shape (n_rows, rank)
+        Of full column rank.
+    rng : RandomState
+
+    Returns
+    -------
+    ndarray of bool, shape (rank,)
+    """
+    rows, _ = row_gauge(sp.csr_array(remainder))
+    distinct = remainder[distinct_rows(rows, rng).representative]
+    frame = np.linalg.qr(distinct)[0]
+    spare = distinct[np.sum(frame**2, axis=1) < 1.0 - LEVERAGE_TOL]
+    if not len(spare):
+        return np.zeros(remainder.shape[1], dtype=bool)
+    return np.sum(row_space(spare).basis ** 2, axis=0) > 1.0 - LEVERAGE_TOL

@@ -10,11 +10,11 @@ from sklearn_nnrecover.products.factor_gauge import row_gauge
 from sklearn_nnrecover.products.information_sets import (
     information_set_factor,
     replaceable,
-    seen_repeatedly,
     sparsest_basis,
 )
 from sklearn_nnrecover.products.lightest_bases import distinct_vectors, lightest_independent
 from sklearn_nnrecover.products.minimum_weight import list_light_vectors
+from sklearn_nnrecover.products.remainders import seen_repeatedly
 from sklearn_nnrecover.products.systematic_bases import (
     row_space,
     sparse_combinations,
