@@ -107,6 +107,44 @@ def nonnegative_n64_noisy(seed: int) -> dict:
     return recovery(seed, "n64", True, 0.05)
 
 
+def independent_atoms(seed: int, noise: float) -> dict:
+    """Every atom is active by itself, in one of 32 samples: a sample has from none to a dozen."""
+    n_samples, n, m, k = SIZES["n64"]
+    rng = np.random.RandomState(seed)
+    _, truth = make_sparse_codes(n_samples, n, n_components=m, n_nonzero=k, random_state=rng)
+    on = rng.rand(n_samples, m) < k / m
+    size = rng.uniform(0.5, 1.5, on.shape) if seed % 2 else np.abs(rng.standard_normal(on.shape))
+    codes = np.where(on, size * rng.choice([-1, 1], on.shape), 0)
+    X = codes @ truth.components_ + noise * rng.standard_normal((n_samples, n))
+    start = time.process_time()
+    autoencoder = TiedAutoencoder(m, random_state=seed + 1000).fit(X)
+    seconds = time.process_time() - start
+    distance, _ = errors(autoencoder.components_, truth.components_)
+    found = share_found(autoencoder.components_, truth.components_)
+    status = autoencoder.report_.status
+    return {
+        "found": found,
+        "median_error": float(np.median(distance)),
+        "identified": float(np.mean(autoencoder.report_.identified)),
+        "status": status,
+        "seconds": seconds,
+        "success": bool(found == 1 and status == ("approximate" if noise else "exact")),
+    }
+
+
+INDEPENDENT = "every atom where each is active by itself (uniform or normal codes); honest status"
+
+
+@case(group="dictionaries", figure=INDEPENDENT, goal=0.9)
+def independent_n64(seed: int) -> dict:
+    return independent_atoms(seed, 0.0)
+
+
+@case(group="dictionaries", figure=INDEPENDENT, goal=0.9)
+def independent_n64_noisy(seed: int) -> dict:
+    return independent_atoms(seed, 0.05)
+
+
 MUCH_NOISE = (
     "noise .15, where many supports are wrong even with the true atoms and do not count: every "
     "atom in >= 95 % of seeds, error <= 1.1 noise floors, honest status"

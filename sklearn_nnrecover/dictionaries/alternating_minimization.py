@@ -33,6 +33,7 @@ from sklearn_nnrecover.dictionaries.replacement import (
     replace_idle_atoms,
     split_overloaded_atoms,
     stuck_atoms,
+    untangle_pairs,
 )
 from sklearn_nnrecover.dictionaries.support_growth import (
     ALPHA,
@@ -51,6 +52,8 @@ from sklearn_nnrecover.linalg.steps import Step, Steps
 SIMPLE_ROUNDS = 3  # iterations with the cheap top-k supports before the pursuit takes over
 SPLIT_FROM = 5  # first iteration at which overloaded atoms are split
 GROW_FROM = 4  # first iteration at which supports may grow
+PATIENCE = 4  # iterations that supports of one size get, at least
+WEAK = 0.1  # of the mean coefficient: atoms that correlate less wait for the polishing
 SETTLING = 4  # last iterations, without replacement
 RIDGE = 1e-4  # of the exploring updates: codes are still wrong
 NEGLIGIBLE = 1e-4  # share of a sample's energy that unfinished atoms may leave
@@ -77,6 +80,10 @@ class Found(NamedTuple):
         Standard error of a typical atom (of norm 1) from these samples.
     settled : bool
         Whether the iteration came to rest within its budget.
+    threshold : float
+        Correlation at which pursuits stopped.
+    varied : bool
+        Whether pursuits were free to stop, and most samples did with fewer atoms.
     """
 
     atoms: np.ndarray
@@ -86,6 +93,8 @@ class Found(NamedTuple):
     n_stuck: int
     error: float = 0.0
     settled: bool = True
+    threshold: float = 0.0
+    varied: bool = False
 
 
 def starting_atoms(X: np.ndarray, n_components: int, rng: np.random.RandomState) -> np.ndarray:
@@ -153,6 +162,7 @@ def find_atoms(
     width = min(first_nonzero, rule.n_nonzero)
     strict = max(0.7, chance_coherence(n_components, n_features))
     loss, quiet, threshold, settled = np.inf, 0, 0.0, False
+    last_grown, pursuing = GROW_FROM, rule.encoder == "omp" and update != "gradient"
     for iteration in range(max_iter):
         gram = D @ D.T
         simple = iteration < SIMPLE_ROUNDS or rule.encoder != "omp"
@@ -160,7 +170,7 @@ def find_atoms(
             X, D, gram, rule, width, threshold, simple, update
         )
         quantile = noise_correlation_square(n_components, n_features - width)
-        open_share = _open_share(following, square, sample_square, quantile)
+        open_share = _open_share(following, square, sample_square, quantile, threshold)
         previous, loss = loss, float(square.mean(dtype=np.float64))
         decrease = (previous - loss) / previous if 0 < previous < np.inf else 1.0
 
@@ -177,26 +187,34 @@ def find_atoms(
             moved = len(replace_idle_atoms(D, usage, residual, max_coherence=limit))
             if iteration >= SPLIT_FROM:
                 moved += len(split_overloaded_atoms(D, codes, residual))
+                if grow and pursuing:
+                    moved += len(untangle_pairs(D, codes))
             quiet = 0 if moved else quiet + 1
 
+        strength = np.abs(codes.data).mean(dtype=np.float64) if codes.nnz else 0.0
         grown = False
         if iteration >= GROW_FROM and exploring and width < rule.n_nonzero:
-            strength = np.abs(codes.data).mean(dtype=np.float64) if codes.nnz else 0.0
-            sizable = float(np.median(following)) > 0.1 * strength
+            sizable = float(np.median(following)) > WEAK * strength
             stalled = quiet and abs(decrease) < 0.02 and open_share > 0.25
-            grown = bool(
-                not grow or (sizable and (stalled or (open_share > 0.5 and update != "gradient")))
-            )
+            needed = sizable and (stalled or (open_share > 0.5 and update != "gradient"))
+            # Many samples have stopped with fewer atoms: the open ones may have more.
+            waited = iteration - last_grown >= PATIENCE and 2 * ALPHA < open_share <= 0.5
+            waited &= bool(np.mean(np.diff(codes.indptr) < width) > 0.25)
+            grown = bool(not grow or needed or (waited and pursuing))
             width += grown
+            last_grown = iteration if grown else last_grown
             quiet = 0 if grown else quiet
-        if grow and iteration >= GROW_FROM:
-            threshold = float(np.sqrt(quantile * np.median(square)))
+        if grow and pursuing and iteration >= GROW_FROM:
+            noise = float(np.sqrt(quantile * np.median(square)))
+            threshold = max(noise, WEAK * strength)
         yield Step(loss, decrease, (D, width))
         settled = bool(quiet >= 2 and not grown and abs(decrease) < 1e-3)
         if settled:
             break
     found = _found(D, width, codes, residual, square, sample_square, open_share)
-    return found._replace(settled=settled)
+    # Supports of two atoms, which all begin with, say nothing yet.
+    varied = grow and pursuing and width > 2 and bool(np.mean(np.diff(codes.indptr) < width) > 0.5)
+    return found._replace(settled=settled, threshold=threshold, varied=varied)
 
 
 def assess_atoms(X: np.ndarray, D: np.ndarray, rule: CodeRule) -> tuple[Found, float]:
@@ -221,13 +239,16 @@ def assess_atoms(X: np.ndarray, D: np.ndarray, rule: CodeRule) -> tuple[Found, f
 
 
 def _open_share(
-    following: np.ndarray, square: np.ndarray, sample_square: np.ndarray, quantile: float
+    following: np.ndarray,
+    square: np.ndarray,
+    sample_square: np.ndarray,
+    quantile: float,
+    sizable: float = 0.0,
 ) -> float:
-    """Share of the probed samples whose residual is more than noise."""
+    """Share of the probed samples whose residual is more than noise, and correlates sizably."""
     probed = slice(len(following))
-    return float(
-        np.mean(unexplained(following, square[probed], sample_square[probed], quantile, NEGLIGIBLE))
-    )
+    is_open = unexplained(following, square[probed], sample_square[probed], quantile, NEGLIGIBLE)
+    return float(np.mean(is_open & (following > sizable)))
 
 
 def _found(

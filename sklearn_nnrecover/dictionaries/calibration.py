@@ -53,6 +53,7 @@ def calibrate(
     rng: np.random.RandomState,
     *,
     negligible: float = 0.01,
+    stop: float = 0.0,
 ) -> tuple[CodeRule, float]:
     """Set the constants of an encoder from the residuals that its atoms leave.
 
@@ -71,6 +72,9 @@ def calibrate(
         Draws the samples to look at.
     negligible : float, default=.01
         Correlations below this share of the mean coefficient ask for no further atom.
+    stop : float, default=0.0
+        Correlation that is certainly no more than noise, where samples have different numbers of
+        active atoms: without it, samples of few atoms take up noise by others.
 
     Returns
     -------
@@ -88,13 +92,14 @@ def calibrate(
     sample_norm = float(np.sqrt(np.median(np.einsum("ij,ij->i", X, X))))
     rounding = ROUNDINGS * np.finfo(np.float64).eps * sample_norm
     freedom = max(n_features - width, 1)
-    greedy = CodeRule("omp", width, 0.0, rule.nonnegative, rule.search_above)
+    greedy = CodeRule("omp", width, stop, rule.nonnegative, rule.search_above)
     pursuit_square = _residual_square(X, D, encode(X, D, greedy, gram=gram))
-    doubtful = doubtful_residual(pursuit_square, greedy, samples) + rounding**2
+    doubtful = doubtful_residual(pursuit_square, greedy, samples) + rounding**2 + stop**2
     codes = encode(X, D, replace(greedy, search_above=doubtful), gram=gram)
     residual = X - codes @ D
     square = np.einsum("ij,ij->i", residual, residual)
-    noise_variance = float(np.median(square)) / freedom
+    used = np.diff(codes.indptr) if stop else width
+    noise_variance = float(np.median(square / np.maximum(n_features - used, 1)))
     quantile = noise_correlation_square(n_components, n_features - width)
     stop = max(float(np.sqrt(quantile * freedom * noise_variance)), rounding)
     sizable = max(stop, negligible * float(np.abs(codes.data).mean()) if codes.nnz else 0.0)
@@ -117,7 +122,12 @@ def calibrate(
                 noise_variance = float(np.median(_residual_square(X, D, stopped) / spare))
                 stop = max(float(np.sqrt(quantile * freedom * noise_variance)), rounding)
         return (
-            replace(rule, threshold=stop if free else rule.threshold, search_above=doubtful),
+            # Coefficients below the stop stay in the residuals of right supports, too.
+            replace(
+                rule,
+                threshold=stop if free else rule.threshold,
+                search_above=doubtful + (stop**2 if free else 0.0),
+            ),
             noise_variance,
         )
     if rule.encoder in THRESHOLDING and not options.given_threshold:

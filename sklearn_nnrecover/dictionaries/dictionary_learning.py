@@ -19,9 +19,9 @@ from sklearn_nnrecover.dictionaries.alternating_minimization import (
     starting_atoms,
 )
 from sklearn_nnrecover.dictionaries.calibration import LearningOptions, calibrate
-from sklearn_nnrecover.dictionaries.encoders import THRESHOLDING, CodeRule
+from sklearn_nnrecover.dictionaries.encoders import THRESHOLDING, CodeRule, encode
 from sklearn_nnrecover.dictionaries.polishing import Polished, polish
-from sklearn_nnrecover.dictionaries.replacement import pooled_atoms
+from sklearn_nnrecover.dictionaries.replacement import pooled_atoms, untangle_pairs
 from sklearn_nnrecover.dictionaries.sample_spans import explaining_atoms
 from sklearn_nnrecover.dictionaries.samples import Samples
 from sklearn_nnrecover.dictionaries.stability import agreement_threshold, matched_cosines
@@ -39,6 +39,7 @@ MORE_NOISE = 1.5  # residuals of new samples, in units of those of the fit that 
 SINGLE_ROUNDING = 1e-10  # squared residuals in single precision, relative to the sample's square
 IMPRECISE = 0.08  # standard error of explored atoms at which supports are too often wrong
 MAX_SPAN_WIDTH = 3  # active atoms a sample that are looked for by spans, however few the features
+LONGEST = 3  # active atoms of the longest code, in units of those of nearly all
 MAX_WIDTHS = 4  # times that the number of active atoms is corrected after polishing
 
 
@@ -78,6 +79,9 @@ class Learned(NamedTuple):
         Share of samples whose residual is more than noise, when exploring ended.
     description_length : float
         Nats per sample, for comparing starts.
+    stop : float
+        Correlation at which pursuits met the noise, where samples have different numbers of active
+        atoms; else 0.
     """
 
     polished: Polished
@@ -85,6 +89,7 @@ class Learned(NamedTuple):
     noise_variance: float
     open_share: float = 1.0
     description_length: float = np.inf
+    stop: float = 0.0
 
 
 def explored_rows(n_samples: int, n_components: int, n_features: int) -> int:
@@ -142,31 +147,9 @@ def learn_dictionary(
         found = _from_spans(samples, options, rng)
     if found is None:
         found = yield from _explore(samples, options, rng, start.atoms)
-    # Where samples are exact, each of them that greedy picks do not reproduce is searched again.
-    rule = replace(options.rule, search_above=np.inf if found.error else 0.0)
-    if options.grow:
-        rule = replace(rule, n_nonzero=found.n_nonzero)
-    D = found.atoms.astype(np.float64)
-    D /= np.linalg.norm(D, axis=1, keepdims=True)
-    # A threshold that was given is for the codes; atoms are polished with one that fits them.
+    # A threshold that was given is for the codes; atoms are refined with one that fits them.
     fixed, options = options, options._replace(given_threshold=False)
-    rule = replace(rule, threshold=0.0)
-    if rule.encoder in THRESHOLDING:
-        rule, _ = calibrate(samples, D, rule, options, rng)
-    narrowing = options.grow and found.error > 0  # fewer were tried where samples are exact
-    for _ in range(MAX_WIDTHS):
-        polished = yield from polish(samples, D, rule, tol=options.tol, max_passes=max_passes)
-        D, width = polished.atoms, rule.n_nonzero
-        calibrated, noise_variance = calibrate(samples, D, rule, options, rng)
-        narrower = replace(rule, n_nonzero=max(width - 1, 1))
-        narrowing &= calibrated.n_nonzero == width > 1
-        if narrowing:
-            tried, variance = calibrate(samples, D, narrower, options, rng, negligible=0.1)
-            if tried.n_nonzero < width:
-                calibrated, noise_variance = tried, variance
-        rule = calibrated
-        if rule.n_nonzero == width:
-            break
+    polished, rule, noise_variance = yield from _refine(samples, found, options, rng, max_passes)
     if fixed.given_threshold:
         # Samples that stop early on purpose must not be searched again.
         rule = replace(rule, threshold=fixed.rule.threshold, search_above=np.inf)
@@ -178,7 +161,66 @@ def learn_dictionary(
         samples.shape[1],
         options.n_components,
     )
-    return Learned(polished, rule, noise_variance, found.open_share, length)
+    return Learned(polished, rule, noise_variance, found.open_share, length, polished.stop)
+
+
+def _refine(
+    samples: Samples,
+    found: Found,
+    options: LearningOptions,
+    rng: np.random.RandomState,
+    max_passes: int,
+) -> Steps[tuple[Polished, CodeRule, float]]:
+    """Polish atoms and calibrate their encoder in turn, until supports are as long as they must be.
+
+    Returns
+    -------
+    polished : Polished
+    rule : CodeRule
+    noise_variance : float
+        As :func:`calibrate` has it.
+    """
+    # Where samples are exact, each of them that greedy picks do not reproduce is searched again.
+    rule = replace(options.rule, threshold=0.0, search_above=np.inf if found.error else 0.0)
+    if options.grow:
+        rule = replace(rule, n_nonzero=found.n_nonzero)
+    D = found.atoms.astype(np.float64)
+    D /= np.linalg.norm(D, axis=1, keepdims=True)
+    if rule.encoder in THRESHOLDING:
+        rule, _ = calibrate(samples, D, rule, options, rng)
+    elif found.varied:
+        width = min(LONGEST * rule.n_nonzero, options.rule.n_nonzero)
+        rule = replace(rule, n_nonzero=width, threshold=found.threshold)
+    # Fewer atoms a sample were tried where samples are exact.
+    narrowing = options.grow and found.error > 0 and not found.varied
+    for _ in range(MAX_WIDTHS):
+        polished = yield from polish(
+            samples, D, rule, tol=options.tol, max_passes=max_passes, follow_noise=found.varied
+        )
+        D, width = polished.atoms, rule.n_nonzero
+        calibrated, noise_variance = calibrate(samples, D, rule, options, rng, stop=polished.stop)
+        narrowing &= calibrated.n_nonzero == width > 1
+        if narrowing:
+            narrower = replace(rule, n_nonzero=width - 1)
+            tried, variance = calibrate(samples, D, narrower, options, rng, negligible=0.1)
+            if tried.n_nonzero < width:
+                calibrated, noise_variance = tried, variance
+        rule, tangled = calibrated, False
+        if found.varied:
+            D = D.copy()
+            tangled = bool(len(untangle_pairs(D, encode(_explored(samples, D, rng), D, rule))))
+        if rule.n_nonzero == width and not tangled:
+            break
+    if found.varied:
+        rule = replace(rule, n_nonzero=max(polished.longest, 1))
+        polished = polished._replace(stop=float(np.max(rule.threshold)))
+    return polished, rule, noise_variance
+
+
+def _explored(samples: Samples, D: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
+    """As many samples as exploring takes, at random."""
+    n_rows = explored_rows(len(samples), *D.shape)
+    return samples.read(np.sort(rng.permutation(len(samples))[:n_rows]))
 
 
 def learn_with_halves(
@@ -210,7 +252,8 @@ def learn_with_halves(
     for attempt in range(options.n_init - 1 if halves else 0):
         agreement = _agreement(best)
         widths = {each.rule.n_nonzero for each in best}
-        agreed = agreement == 1 and len(widths) == 1
+        bounded = len(widths) == 1 or all(each.stop for each in best)
+        agreed = agreement == 1 and bounded
         if best[0].open_share > 2 * ALPHA or agreed or agreement < 0.5:
             break
         width = min(widths)

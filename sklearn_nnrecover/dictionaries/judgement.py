@@ -121,14 +121,15 @@ def judge_dictionary(
         Samples of a half, relative to all.
     """
     D, rule, usage = learned.polished.atoms, learned.rule, learned.polished.usage
-    seen = look_at_residuals(samples, D, rule, eps, rng)
+    seen = look_at_residuals(samples, D, rule, eps, rng, stop=learned.stop)
     size = np.linalg.norm(errors, axis=1)
     enough_users = usage >= max(2 * (rule.n_nonzero + 1), 10)
-    fits, conditions = _conditions(seen, D, rule, eps, enough_users)
+    fits, conditions = _conditions(seen, D, rule, eps, enough_users, learned.stop**2)
     agreement = _agreement(D, halves, size / np.sqrt(share), not rule.nonnegative)
     chance = _chance(seen, D)
     white = np.ones(len(D), dtype=bool)
-    if seen.worst > ROUNDINGS * eps:
+    noiseless = float(np.median(seen.at_rounding)) > 0.5
+    if not noiseless:
         p_values = scatter_p_values(seen.residual, seen.codes, learned.noise_variance, rng)
         white = p_values >= LEVEL / len(D)
     established = agreement.held & enough_users & white
@@ -177,8 +178,7 @@ def judge_dictionary(
                 "no nearby dictionary reproduces the samples (smallest eigenvalue, relative)",
             )
         )
-    noisy = fits and seen.worst > ROUNDINGS * eps
-    approximate = noisy and chance <= MAX_CHANCE and bool(established.all())
+    approximate = fits and not noiseless and chance <= MAX_CHANCE and bool(established.all())
     identified = established if approximate else proven
     energy = np.diagonal(learned.polished.code_gram) / max(len(samples), 1)
     units = [
@@ -211,11 +211,17 @@ def judge_dictionary(
 
 
 def look_at_residuals(
-    samples: Samples, D: np.ndarray, rule: CodeRule, eps: float, rng: np.random.RandomState
+    samples: Samples,
+    D: np.ndarray,
+    rule: CodeRule,
+    eps: float,
+    rng: np.random.RandomState,
+    *,
+    stop: float = 0.0,
 ) -> Residuals:
-    """Code some samples by pursuit, without a threshold."""
+    """Code some samples by pursuit, down to correlations of ``stop``."""
     X = samples.read(np.sort(rng.permutation(len(samples))[:JUDGED_ROWS]))
-    pursuit = CodeRule("omp", rule.n_nonzero, 0.0, rule.nonnegative, rule.search_above)
+    pursuit = CodeRule("omp", rule.n_nonzero, stop, rule.nonnegative, rule.search_above)
     codes = encode(X, D, pursuit)
     residual = X - codes @ D
     square = np.einsum("ij,ij->i", residual, residual)
@@ -235,17 +241,28 @@ def _chance(seen: Residuals, D: np.ndarray) -> float:
 
 
 def _conditions(
-    seen: Residuals, D: np.ndarray, rule: CodeRule, eps: float, enough_users: np.ndarray
+    seen: Residuals,
+    D: np.ndarray,
+    rule: CodeRule,
+    eps: float,
+    enough_users: np.ndarray,
+    hidden: float,
 ) -> tuple[bool, list[tuple]]:
-    """Whether the model describes the samples, and what the paper assumes."""
-    freedom = D.shape[1] - rule.n_nonzero
-    quantile = noise_correlation_square(len(D), freedom)
+    """Whether the model describes the samples, and what the paper assumes.
+
+    ``hidden`` is the square of a coefficient that pursuits could not tell from noise.
+    """
+    freedom = D.shape[1] - np.diff(seen.codes.indptr)
+    spare = D.shape[1] - rule.n_nonzero
+    quantile = noise_correlation_square(len(D), spare)
     open_rows = unexplained(seen.following, seen.square, seen.sample_square, quantile)
     at_rounding = seen.worst <= ROUNDINGS * eps
     p_value = 1.0
     if not at_rounding:
-        p_value = lack_of_fit(open_rows & ~seen.at_rounding, seen.square, max(freedom, 1))
-    fits = freedom > 0 and p_value >= LEVEL
+        p_value = lack_of_fit(
+            open_rows & ~seen.at_rounding, seen.square, np.maximum(freedom, 1), hidden
+        )
+    fits = spare > 0 and p_value >= LEVEL
     closest = coherence(D)
     crosstalk, active, margin = code_consistency(seen.X, D, seen.codes, seen.following)
     return fits, [

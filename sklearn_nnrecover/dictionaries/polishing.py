@@ -24,12 +24,16 @@ from sklearn_nnrecover.dictionaries.encoders import (
     padded_to_csr,
 )
 from sklearn_nnrecover.dictionaries.samples import Samples
+from sklearn_nnrecover.dictionaries.support_growth import noise_correlation_square
 from sklearn_nnrecover.dictionaries.updates import preconditioned_update
 from sklearn_nnrecover.linalg.steps import Step, Steps
 
 TRIM = 20.0  # residual norms in units of their median
 WRONG_TRIM = 4.0  # the same among the users of an atom that is still wrong
 INNER_PASSES = 25  # passes with fixed supports between two encodings
+DOUBTFUL = 1e-3  # share of right supports that are searched again
+SEARCHED = 0.2  # of the samples: where more are doubtful, it is the atoms that are wrong
+ERRORS = 2.0  # errors of atoms are no white noise: samples of large codes have more of them
 ENOUGH = 0.02  # of an atom's standard error: closer to the optimum than that is pointless
 
 
@@ -50,6 +54,10 @@ class Polished(NamedTuple):
         Samples left out.
     gap : float
         Largest last movement of an atom.
+    stop : float
+        Correlation at which the last pursuits stopped, where they follow the noise; else 0.
+    longest : int
+        Active atoms of the longest code.
     """
 
     atoms: np.ndarray
@@ -58,6 +66,8 @@ class Polished(NamedTuple):
     residual_square: np.ndarray
     n_trimmed: int
     gap: float
+    stop: float = 0.0
+    longest: int = 0
 
 
 class _Sums(NamedTuple):
@@ -74,6 +84,7 @@ def polish(
     *,
     tol: float,
     max_passes: int = 10,
+    follow_noise: bool = False,
 ) -> Steps[Polished]:
     """Alternate codes on all samples and preconditioned updates until the atoms stand still.
 
@@ -90,6 +101,9 @@ def polish(
         ends earlier, at a small part of the atoms' standard errors.
     max_passes : int, default=10
         Budget of encodings of all samples.
+    follow_noise : bool, default=False
+        Whether pursuits stop at what the last pass left in the median sample, instead of at the
+        rule's threshold. Samples of few atoms then do not take up others for the atoms' errors.
 
     Yields
     ------
@@ -117,7 +131,12 @@ def polish(
             if refit_first:
                 codes = _refit(X, D, gram, padded, rule.nonnegative)
             _accumulate(sums, here, X, codes, D, kept)
-        rule = replace(rule, search_above=doubtful_residual(sums.residual_square, rule, samples))
+        stop = _stop(sums.residual_square, supports, D) if follow_noise else rule.threshold
+        doubtful = doubtful_residual(sums.residual_square, rule, samples)
+        doubtful += float(np.max(stop)) ** 2
+        if follow_noise and np.mean(sums.residual_square > doubtful) > SEARCHED:
+            doubtful = np.inf
+        rule = replace(rule, threshold=stop, search_above=doubtful)
         kept = _trusted(sums.residual_square, slices, supports, len(D))
         enough = _standstill(sums, tol)
         D, gap = _move(D, sums)
@@ -144,17 +163,35 @@ def polish(
         sums.residual_square,
         int(np.count_nonzero(~kept)),
         gap,
+        float(np.max(rule.threshold)) if follow_noise else 0.0,
+        int(_sizes(supports).max(initial=0)),
     )
 
 
 def doubtful_residual(residual_square: np.ndarray, rule: CodeRule, samples: Samples) -> float:
-    """Squared residual that a right support exceeds in one sample of a thousand.
+    """Squared residual that a right support exceeds in a share ``DOUBTFUL`` of the samples.
 
     The scale of the noise is taken from the median sample.
     """
     freedom = max(samples.shape[1] - rule.n_nonzero, 1)
-    factor = stats.chi2.isf(1e-3, freedom) / stats.chi2.median(freedom)
+    factor = stats.chi2.isf(DOUBTFUL, freedom) / stats.chi2.median(freedom)
     return float(factor * np.median(residual_square))
+
+
+def _sizes(supports: dict[int, tuple[np.ndarray, np.ndarray]]) -> np.ndarray:
+    return np.concatenate([active.sum(axis=1) for _, active in supports.values()])
+
+
+def _stop(
+    residual_square: np.ndarray, supports: dict[int, tuple[np.ndarray, np.ndarray]], D: np.ndarray
+) -> float:
+    """Correlation that what is left of a sample does not reach by the atoms' errors."""
+    size = _sizes(supports)
+    freedom = np.maximum(D.shape[1] - size, 1)
+    variance = float(np.median(residual_square / freedom))
+    width = int(np.median(size))
+    quantile = noise_correlation_square(len(D), max(D.shape[1] - width, 1))
+    return ERRORS * float(np.sqrt(quantile * max(D.shape[1] - width, 1) * variance))
 
 
 def _trusted(

@@ -13,6 +13,8 @@ from scipy import sparse, stats
 from sklearn_nnrecover.dictionaries.encoders import CodeRule, encode
 from sklearn_nnrecover.dictionaries.stability import agreement_threshold, matched_cosines
 
+MOST_PAIRS = 8  # that are looked at, per atom
+ROTATED = 1e-12  # radians that are more than rounding
 MIN_USERS = 8  # samples of an atom before its residuals say anything about its shape
 
 
@@ -183,3 +185,76 @@ def split_overloaded_atoms(
             D[[taker, giver]] = halves / norms[:, None]
             changed += [taker, giver]
     return np.array(changed, dtype=np.intp)
+
+
+def untangle_pairs(
+    D: np.ndarray,
+    codes: sparse.csr_array,
+    *,
+    min_share: float = 0.3,
+    max_spread: float = 0.1,
+) -> np.ndarray:
+    """Put atoms back on the line that keeps recurring in the plane of a pair, in place.
+
+    Where supports are wide, two atoms may span the plane of two true ones without being them:
+    samples of one true atom are then coded by both, always in the same proportion. That proportion
+    is the true atom.
+
+    Parameters
+    ----------
+    D : ndarray of shape (n_components, n_features)
+        Unit-norm atoms, changed in place.
+    codes : csr_array of shape (n_samples, n_components)
+        Codes.
+    min_share : float, default=0.3
+        Share of an atom's users that must use the other, too.
+    max_spread : float, default=0.1
+        Angle within which half of those proportions must lie, relative to the angle by which the
+        atom moves, or in radians.
+
+    Returns
+    -------
+    ndarray of int
+        Atoms changed.
+    """
+    if not codes.nnz:
+        return np.empty(0, dtype=np.intp)
+    on = codes.astype(bool).astype(np.float64)
+    together = (on.T @ on).toarray()
+    usage = np.diagonal(together).copy()
+    share = together / np.maximum(np.minimum(usage[:, None], usage), 1)
+    share[together < MIN_USERS] = 0
+    first, second = np.nonzero(np.triu(share, 1) >= min_share)
+    order = np.argsort(-share[first, second], kind="stable")[: MOST_PAIRS * len(D)]
+    columns = codes.tocsc()
+    changed: list[int] = []
+    touched = np.zeros(len(D), dtype=bool)
+    for i, j in zip(first[order], second[order], strict=True):
+        if touched[i] or touched[j]:
+            continue
+        values = [_shared_values(columns, atom, other) for atom, other in ((i, j), (j, i))]
+        angle, spread = _recurring_angle(*values)
+        moved = abs((angle + np.pi / 4) % (np.pi / 2) - np.pi / 4)
+        if spread <= max_spread * min(moved, 1.0) and moved > ROTATED:
+            atom = np.cos(angle) * D[i] + np.sin(angle) * D[j]
+            out = i if abs(np.cos(angle)) >= abs(np.sin(angle)) else j
+            D[out] = atom / np.linalg.norm(atom)
+            touched[[i, j]] = True
+            changed.append(int(out))
+    return np.array(changed, dtype=np.intp)
+
+
+def _shared_values(columns: sparse.csc_array, atom: int, other: int) -> np.ndarray:
+    """Codes of an atom in the samples that use the other one, too."""
+    own = slice(columns.indptr[atom], columns.indptr[atom + 1])
+    others = columns.indices[columns.indptr[other] : columns.indptr[other + 1]]
+    return columns.data[own][np.isin(columns.indices[own], others, assume_unique=True)]
+
+
+def _recurring_angle(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
+    """Middle and width of the shortest interval that holds half of the angles of lines (a, b)."""
+    angle = np.sort(np.arctan2(b, a) % np.pi)
+    half = len(angle) // 2
+    widths = np.concatenate([angle[half:], angle[:half] + np.pi]) - angle
+    at = int(np.argmin(widths))
+    return float((angle[at] + widths[at] / 2) % np.pi), float(widths[at])

@@ -18,7 +18,12 @@ POWER_STEPS = 16
 ALLOWED_SCATTER = 1.5  # variance along a direction, in units of the noise: it is estimated, too
 
 
-def lack_of_fit(open_rows: np.ndarray, residual_square: np.ndarray, freedom: int) -> float:
+def lack_of_fit(
+    open_rows: np.ndarray,
+    residual_square: np.ndarray,
+    freedom: int | np.ndarray,
+    hidden: float = 0.0,
+) -> float:
     """P-value of the hypothesis that residuals are white Gaussian noise.
 
     Atoms that are there correlate with residuals more often than the level allows; atoms that are
@@ -31,12 +36,15 @@ def lack_of_fit(open_rows: np.ndarray, residual_square: np.ndarray, freedom: int
         Samples whose residual correlates with some atom more than noise does, at level ``ALPHA``.
     residual_square : ndarray of shape (n_samples,)
         Squared residual norms.
-    freedom : int
-        Degrees of freedom of a residual.
+    freedom : int or ndarray of shape (n_samples,)
+        Degrees of freedom of the residuals.
+    hidden : float, default=0.0
+        Square of the coefficient that may have stayed below the noise in a sample.
     """
     n = len(open_rows)
     aligned = stats.binom.sf(np.count_nonzero(open_rows) - 1, n, ALPHA)
-    limit = np.median(residual_square) * stats.chi2.isf(TAIL, freedom) / stats.chi2.median(freedom)
+    variance = np.median(residual_square / stats.chi2.median(freedom))
+    limit = variance * stats.chi2.isf(TAIL, freedom) + hidden
     large = stats.binom.sf(np.count_nonzero(residual_square > limit) - 1, n, 2 * TAIL)
     return float(min(1.0, 2 * min(aligned, large)))
 

@@ -43,8 +43,8 @@ def verdict(
         )
     if identified.all():
         return "partial", (
-            f"Each of the {atoms} is determined by these data, but not that no other model nearby "
-            "does the same: see the conditions that did not pass."
+            f"Each of the {atoms} is determined by these data, but samples are not reproduced, "
+            "or a model nearby is not excluded: see the conditions that did not pass."
         )
     if identified.any():
         return "partial", (

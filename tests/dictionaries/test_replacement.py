@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from scipy import sparse
 
 from sklearn_nnrecover.datasets import make_sparse_codes
 from sklearn_nnrecover.dictionaries.encoders import CodeRule, encode
@@ -11,6 +12,7 @@ from sklearn_nnrecover.dictionaries.replacement import (
     replace_idle_atoms,
     split_overloaded_atoms,
     stuck_atoms,
+    untangle_pairs,
 )
 from sklearn_nnrecover.dictionaries.stability import matched_cosines
 
@@ -108,3 +110,29 @@ def test_two_starts_that_miss_different_atoms_make_one_that_misses_none(rng, non
     assert matched_cosines(pooled, truth.components_, signed=not nonnegative).min() > 0.999
     assert pooled_atoms(X, truth.components_, second, rule) is truth.components_
     assert pooled_atoms(X, first, first.copy(), rule) is first
+
+
+@pytest.mark.parametrize("angle", [1e-6, 0.4])
+def test_a_rotated_pair_is_untangled(rng, angle):
+    """Codes in a frame where one atom of a pair has turned towards the other."""
+    D = np.linalg.qr(rng.standard_normal((12, 12)))[0]
+    codes = np.where(rng.rand(2000, 12) < 0.1, rng.uniform(0.5, 1.5, (2000, 12)), 0)
+    X = codes @ D
+    turned = D.copy()
+    turned[3] = np.cos(angle) * D[3] + np.sin(angle) * D[7]
+    seen = X @ np.linalg.inv(turned)
+    seen[np.abs(seen) < 1e-12] = 0
+    changed = untangle_pairs(turned, sparse.csr_array(seen))
+    assert changed.tolist() == [3]
+    turned[3] *= np.sign(turned[3] @ D[3])
+    np.testing.assert_allclose(turned, D, atol=1e-12)
+
+
+def test_pairs_without_a_recurring_proportion_stay(rng):
+    D = np.linalg.qr(rng.standard_normal((12, 12)))[0]
+    codes = np.where(rng.rand(2000, 12) < 0.1, rng.standard_normal((2000, 12)), 0)
+    together = rng.rand(2000) < 0.1
+    codes[:, [3, 7]] = together[:, None] * rng.standard_normal((2000, 2))
+    before = D.copy()
+    assert not len(untangle_pairs(D, sparse.csr_array(codes)))
+    np.testing.assert_array_equal(D, before)
