@@ -12,12 +12,8 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from sklearn_nnrecover.products.column_intersections import (
-    RATIO_RTOL,
-    agreeing_entries,
-    pattern,
-)
 from sklearn_nnrecover.products.integer_pursuit import clean, first_per_row
+from sklearn_nnrecover.products.row_agreement import RATIO_RTOL, agreeing_entries, pattern
 from sklearn_nnrecover.products.sparse_description import TIE, Description
 
 

@@ -24,9 +24,9 @@ import scipy.sparse as sp
 from scipy.sparse.csgraph import connected_components
 from scipy.special import gammaln
 
-from sklearn_nnrecover.products.column_intersections import agreeing_entries, distinct_rows, pattern
 from sklearn_nnrecover.products.factor_gauge import row_gauge
 from sklearn_nnrecover.products.integer_pursuit import clean
+from sklearn_nnrecover.products.row_agreement import agreeing_entries, distinct_rows, pattern
 from sklearn_nnrecover.products.untouched_cells import agreement_probability
 
 ACCIDENTS = 1e-6

@@ -18,7 +18,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 import scipy.sparse as sp
 
-from sklearn_nnrecover.products.column_intersections import pattern
+from sklearn_nnrecover.products.row_agreement import pattern
 from sklearn_nnrecover.products.untouched_cells import Misfit, beyond_leftovers
 
 Product = Callable[[list[sp.csr_array]], sp.csr_array]

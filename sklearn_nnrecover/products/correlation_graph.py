@@ -17,11 +17,11 @@ import numpy as np
 import scipy.sparse as sp
 
 from sklearn_nnrecover.linalg.blocks import require_memory, working_memory_bytes
-from sklearn_nnrecover.products.column_intersections import distinct_rows, pattern, sign_matrix
 from sklearn_nnrecover.products.factor_gauge import row_gauge
 from sklearn_nnrecover.products.integer_pursuit import clean
 from sklearn_nnrecover.products.layer_inversion import has_full_row_rank, least_squares_codes
 from sklearn_nnrecover.products.peeling import Evidence, Matrix, Peel
+from sklearn_nnrecover.products.row_agreement import distinct_rows, pattern, sign_matrix
 
 DEFAULT_BUDGET = 200_000
 """Correlated pairs of features followed at most."""

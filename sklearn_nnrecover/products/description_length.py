@@ -22,11 +22,7 @@ import scipy.sparse as sp
 
 from sklearn_nnrecover.linalg.steps import Step, Steps
 from sklearn_nnrecover.products.atom_exchanges import exchanged, refitted, split
-from sklearn_nnrecover.products.column_intersections import (
-    RATIO_RTOL,
-    intersection_candidates,
-    pattern,
-)
+from sklearn_nnrecover.products.column_intersections import intersection_candidates
 from sklearn_nnrecover.products.factor_gauge import row_gauge
 from sklearn_nnrecover.products.integer_pursuit import (
     Proposals,
@@ -38,6 +34,7 @@ from sklearn_nnrecover.products.integer_pursuit import (
     pursue_again,
 )
 from sklearn_nnrecover.products.layer_inversion import has_full_row_rank, integer_least_squares
+from sklearn_nnrecover.products.row_agreement import RATIO_RTOL, pattern
 from sklearn_nnrecover.products.sparse_description import (
     Description,
     dissolved,

@@ -16,7 +16,6 @@ import scipy.sparse as sp
 
 from sklearn_nnrecover.linalg.steps import Step, Steps
 from sklearn_nnrecover.products.basis_exchanges import least_correlated_basis
-from sklearn_nnrecover.products.column_intersections import pattern
 from sklearn_nnrecover.products.layer_inversion import least_squares_codes
 from sklearn_nnrecover.products.lightest_bases import (
     SparseVectors,
@@ -26,6 +25,7 @@ from sklearn_nnrecover.products.lightest_bases import (
 from sklearn_nnrecover.products.minimum_weight import list_light_vectors
 from sklearn_nnrecover.products.peeling import SPARSE, Evidence, Peel
 from sklearn_nnrecover.products.remainders import dense_rows, seen_repeatedly, solve_remainder
+from sklearn_nnrecover.products.row_agreement import pattern
 from sklearn_nnrecover.products.systematic_bases import (
     RowSpace,
     row_space,

@@ -14,7 +14,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from sklearn_nnrecover.linalg.blocks import row_blocks
-from sklearn_nnrecover.products.column_intersections import agreeing_entries, pattern
+from sklearn_nnrecover.products.row_agreement import agreeing_entries, pattern
 
 _ROUNDS = 200
 _BYTES_PER_OVERLAP = 24.0

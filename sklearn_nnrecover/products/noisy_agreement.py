@@ -13,13 +13,9 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from sklearn_nnrecover.products.column_intersections import (
-    correlated_pairs,
-    distinct_rows,
-    pattern,
-    sign_matrix,
-)
+from sklearn_nnrecover.products.column_intersections import correlated_pairs
 from sklearn_nnrecover.products.integer_pursuit import Proposals, clean, first_per_row
+from sklearn_nnrecover.products.row_agreement import distinct_rows, pattern, sign_matrix
 
 SIGNIFICANT = 4.0
 """Standard deviations beyond which an entry counts as non-zero while the search goes on."""

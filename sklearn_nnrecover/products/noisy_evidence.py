@@ -11,7 +11,6 @@ import numpy as np
 import scipy.sparse as sp
 
 from sklearn_nnrecover.products.atom_identification import AtomEvidence, atom_evidence
-from sklearn_nnrecover.products.column_intersections import distinct_rows, pattern, sign_matrix
 from sklearn_nnrecover.products.factor_gauge import row_gauge
 from sklearn_nnrecover.products.noisy_agreement import (
     AGREEING,
@@ -20,6 +19,7 @@ from sklearn_nnrecover.products.noisy_agreement import (
     NoisyAgreement,
     agreement_within_noise,
 )
+from sklearn_nnrecover.products.row_agreement import distinct_rows, pattern, sign_matrix
 
 _SAMPLE = 2000
 

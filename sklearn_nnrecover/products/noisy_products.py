@@ -12,7 +12,6 @@ from scipy.stats import f as f_distribution
 from sklearn_nnrecover.linalg.blocks import require_memory, working_memory_bytes
 from sklearn_nnrecover.linalg.steps import Steps
 from sklearn_nnrecover.products.atom_identification import ACCIDENTS, AtomEvidence
-from sklearn_nnrecover.products.column_intersections import distinct_rows, sign_matrix
 from sklearn_nnrecover.products.factor_gauge import normalize_chain, row_gauge
 from sklearn_nnrecover.products.lack_of_fit import combined_p_value, singular_value_p_value
 from sklearn_nnrecover.products.noisy_evidence import agreement_within, noisy_atom_evidence
@@ -23,6 +22,7 @@ from sklearn_nnrecover.products.noisy_two_factors import (
 )
 from sklearn_nnrecover.products.peeling import Evidence, Matrix
 from sklearn_nnrecover.products.recovery_status import LACK_OF_FIT_LEVEL, Status
+from sklearn_nnrecover.products.row_agreement import distinct_rows, sign_matrix
 from sklearn_nnrecover.products.support_least_squares import SupportFit, fit_supports
 from sklearn_nnrecover.products.untouched_cells import beyond_leftovers
 

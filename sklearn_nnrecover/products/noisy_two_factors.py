@@ -25,7 +25,6 @@ import scipy.sparse as sp
 from scipy.stats import norm
 
 from sklearn_nnrecover.linalg.steps import Step, Steps
-from sklearn_nnrecover.products.column_intersections import pattern
 from sklearn_nnrecover.products.description_length import LEAST_SAVING, select_candidates
 from sklearn_nnrecover.products.integer_pursuit import clean
 from sklearn_nnrecover.products.noisy_agreement import (
@@ -35,6 +34,7 @@ from sklearn_nnrecover.products.noisy_agreement import (
     noisy_proposals,
     noisy_pursuit,
 )
+from sklearn_nnrecover.products.row_agreement import pattern
 from sklearn_nnrecover.products.significant_codes import significant_codes
 from sklearn_nnrecover.products.support_least_squares import codes_by_least_squares
 

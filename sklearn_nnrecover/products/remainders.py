@@ -7,8 +7,8 @@ import scipy.sparse as sp
 from scipy import linalg
 
 from sklearn_nnrecover.linalg.blocks import require_memory
-from sklearn_nnrecover.products.column_intersections import distinct_rows
 from sklearn_nnrecover.products.factor_gauge import row_gauge
+from sklearn_nnrecover.products.row_agreement import distinct_rows
 from sklearn_nnrecover.products.systematic_bases import row_space
 
 DENSE_LIMIT = 4 * 2**30

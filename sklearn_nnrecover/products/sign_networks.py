@@ -18,9 +18,9 @@ import scipy.sparse as sp
 from sklearn_nnrecover.linalg.steps import Steps
 from sklearn_nnrecover.products.atom_identification import atom_evidence
 from sklearn_nnrecover.products.chain_claims import supported_claims
-from sklearn_nnrecover.products.column_intersections import sign_matrix
 from sklearn_nnrecover.products.integer_pursuit import clean, propose, pursue
 from sklearn_nnrecover.products.peeling import Evidence
+from sklearn_nnrecover.products.row_agreement import sign_matrix
 from sklearn_nnrecover.products.sparse_two_factors import finest_factors
 from sklearn_nnrecover.products.untouched_cells import Misfit
 

@@ -12,9 +12,9 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from sklearn_nnrecover.products.column_intersections import distinct_rows
 from sklearn_nnrecover.products.factor_gauge import row_gauge
 from sklearn_nnrecover.products.integer_pursuit import clean
+from sklearn_nnrecover.products.row_agreement import distinct_rows
 
 TIE = 1e-6
 """Weight of a non-zero of R where lengths are equal."""

@@ -11,7 +11,6 @@ import scipy.sparse as sp
 
 from sklearn_nnrecover.linalg.steps import Steps
 from sklearn_nnrecover.products.atom_identification import ACCIDENTS, AtomEvidence, atom_evidence
-from sklearn_nnrecover.products.column_intersections import distinct_rows
 from sklearn_nnrecover.products.description_length import (
     LEAST_SAVING,
     TwoFactors,
@@ -20,6 +19,7 @@ from sklearn_nnrecover.products.description_length import (
 from sklearn_nnrecover.products.factor_gauge import row_gauge
 from sklearn_nnrecover.products.integer_pursuit import clean
 from sklearn_nnrecover.products.peeling import Evidence, Matrix, Peel
+from sklearn_nnrecover.products.row_agreement import distinct_rows
 from sklearn_nnrecover.products.untouched_cells import agreement_probability, beyond_leftovers
 
 DEFAULT_BUDGET = 40

@@ -17,7 +17,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.stats import binom
 
-from sklearn_nnrecover.products.column_intersections import pattern, sign_matrix
+from sklearn_nnrecover.products.row_agreement import pattern, sign_matrix
 
 WRONG_ENTRIES = 1e-3
 """Largest expected number of wrong entries in an atom that is called identified."""

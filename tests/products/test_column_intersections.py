@@ -5,12 +5,11 @@ import scipy.sparse as sp
 
 from sklearn_nnrecover.datasets import make_sparse_product
 from sklearn_nnrecover.products.column_intersections import (
-    agreeing_entries,
     correlated_pairs,
-    distinct_rows,
     intersection_candidates,
 )
 from sklearn_nnrecover.products.factor_gauge import row_gauge
+from sklearn_nnrecover.products.row_agreement import agreeing_entries, distinct_rows
 
 
 def test_agreeing_entries_find_the_most_frequent_ratio():

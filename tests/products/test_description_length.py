@@ -9,9 +9,9 @@ import scipy.sparse as sp
 from sklearn_nnrecover.datasets import make_sparse_product
 from sklearn_nnrecover.linalg.steps import run_to_end
 from sklearn_nnrecover.products.atom_identification import atom_evidence, exchange_margin
-from sklearn_nnrecover.products.column_intersections import distinct_rows
 from sklearn_nnrecover.products.description_length import TwoFactors, two_sparse_factors
 from sklearn_nnrecover.products.factor_gauge import row_gauge
+from sklearn_nnrecover.products.row_agreement import distinct_rows
 from sklearn_nnrecover.products.sparse_two_factors import finest_factors, intersection_factor
 from sklearn_nnrecover.products.untouched_cells import agreement_probability, beyond_leftovers
 
