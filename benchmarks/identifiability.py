@@ -13,8 +13,8 @@ from sklearn_nnrecover.datasets import make_structured_product
 from sklearn_nnrecover.linalg.steps import run_to_end
 from sklearn_nnrecover.metrics import factor_distance
 from sklearn_nnrecover.products.identifiability import certify, stability_bound
-from sklearn_nnrecover.products.structured_least_squares import fit_structured
-from sklearn_nnrecover.products.structured_recovery import recover_structured
+from sklearn_nnrecover.products.structured.structured_least_squares import fit_structured
+from sklearn_nnrecover.products.structured.structured_recovery import recover_structured
 from sklearn_nnrecover.products.structures import (
     Basis,
     Convolution,

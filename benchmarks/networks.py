@@ -14,11 +14,11 @@ from sklearn_nnrecover.datasets import make_relu_network
 from sklearn_nnrecover.exceptions import RecoveryWarning
 from sklearn_nnrecover.linalg.steps import run_to_end
 from sklearn_nnrecover.metrics import recovery_error
-from sklearn_nnrecover.networks.design import orthonormal_design
-from sklearn_nnrecover.networks.lack_of_fit import lack_of_fit
-from sklearn_nnrecover.networks.variable_projection import variable_projection
-from sklearn_nnrecover.networks.verdict import LACK_OF_FIT_LEVEL
-from sklearn_nnrecover.networks.width_selection import select_width
+from sklearn_nnrecover.networks.evidence.lack_of_fit import lack_of_fit
+from sklearn_nnrecover.networks.evidence.verdict import LACK_OF_FIT_LEVEL
+from sklearn_nnrecover.networks.model.design import orthonormal_design
+from sklearn_nnrecover.networks.search.variable_projection import variable_projection
+from sklearn_nnrecover.networks.search.width_selection import select_width
 
 
 def _fit(X: np.ndarray, y: np.ndarray, **parameters: Any) -> tuple[ReLUNetRecovery, float]:

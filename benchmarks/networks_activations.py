@@ -13,7 +13,7 @@ from sklearn_nnrecover import ReLUNetRecovery
 from sklearn_nnrecover.datasets import make_relu_network
 from sklearn_nnrecover.exceptions import RecoveryWarning
 from sklearn_nnrecover.metrics import recovery_error
-from sklearn_nnrecover.networks.rectified_activations import activation_of
+from sklearn_nnrecover.networks.model.rectified_activations import activation_of
 
 NEGATIVE_SLOPE = 0.2
 

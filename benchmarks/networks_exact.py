@@ -16,10 +16,10 @@ from benchmarks.registry import case
 from sklearn_nnrecover.datasets import make_relu_network
 from sklearn_nnrecover.linalg.steps import run_to_end
 from sklearn_nnrecover.metrics import recovery_error
-from sklearn_nnrecover.networks.design import orthonormal_design
-from sklearn_nnrecover.networks.lifted_system import Lifted, lifted_recovery
-from sklearn_nnrecover.networks.pencil import Pencil, pencil_recovery
-from sklearn_nnrecover.networks.two_layer_network import Samples
+from sklearn_nnrecover.networks.exact.lifted_system import Lifted, lifted_recovery
+from sklearn_nnrecover.networks.exact.pencil import Pencil, pencil_recovery
+from sklearn_nnrecover.networks.model.design import orthonormal_design
+from sklearn_nnrecover.networks.model.two_layer_network import Samples
 
 
 def _pencil(samples: Samples, rng: np.random.RandomState) -> Pencil:

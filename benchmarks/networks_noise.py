@@ -15,16 +15,16 @@ from benchmarks.registry import case
 from sklearn_nnrecover.datasets import make_relu_network
 from sklearn_nnrecover.linalg.steps import run_to_end
 from sklearn_nnrecover.metrics import recovery_error
-from sklearn_nnrecover.networks.design import Design, orthonormal_design
-from sklearn_nnrecover.networks.error_bars import (
+from sklearn_nnrecover.networks.evidence.error_bars import (
     UserWeights,
     standard_errors,
     units_moved_by_rivals,
     user_weights,
 )
-from sklearn_nnrecover.networks.least_squares_search import Rival, search_least_squares
-from sklearn_nnrecover.networks.two_layer_network import Samples, TwoLayerNetwork
-from sklearn_nnrecover.networks.variable_projection import variable_projection
+from sklearn_nnrecover.networks.model.design import Design, orthonormal_design
+from sklearn_nnrecover.networks.model.two_layer_network import Samples, TwoLayerNetwork
+from sklearn_nnrecover.networks.search.least_squares_search import Rival, search_least_squares
+from sklearn_nnrecover.networks.search.variable_projection import variable_projection
 
 GROUP = "networks"
 BATCH = 10

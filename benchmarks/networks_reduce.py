@@ -20,8 +20,8 @@ from benchmarks.registry import case
 from sklearn_nnrecover.datasets import make_relu_network
 from sklearn_nnrecover.linalg.steps import run_to_end
 from sklearn_nnrecover.metrics import recovery_error
-from sklearn_nnrecover.networks.design import orthonormal_design
-from sklearn_nnrecover.networks.overparametrized import reduce_recovery
+from sklearn_nnrecover.networks.model.design import orthonormal_design
+from sklearn_nnrecover.networks.search.overparametrized import reduce_recovery
 
 EXACT = 1e-10
 

@@ -18,9 +18,9 @@ from sklearn_nnrecover import SymmetricMomentNet, SymmetricMoments
 from sklearn_nnrecover.exceptions import RecoveryWarning
 from sklearn_nnrecover.linalg.steps import run_to_end
 from sklearn_nnrecover.metrics import recovery_error
-from sklearn_nnrecover.networks.design import orthonormal_design
-from sklearn_nnrecover.networks.fourth_order_moments import SampleMoments
-from sklearn_nnrecover.networks.variable_projection import variable_projection
+from sklearn_nnrecover.networks.model.design import orthonormal_design
+from sklearn_nnrecover.networks.moments.fourth_order_moments import SampleMoments
+from sklearn_nnrecover.networks.search.variable_projection import variable_projection
 
 GROUP = "networks"
 METHODS = ("paper", "moments", "refined")

@@ -12,9 +12,9 @@ from benchmarks.registry import case
 from sklearn_nnrecover.datasets import make_sparse_product
 from sklearn_nnrecover.linalg.steps import run_to_end
 from sklearn_nnrecover.products import SparseDeepFactorizer
-from sklearn_nnrecover.products.column_intersections import intersection_candidates
-from sklearn_nnrecover.products.description_length import TwoFactors, two_sparse_factors
 from sklearn_nnrecover.products.factor_gauge import row_gauge
+from sklearn_nnrecover.products.two_factors.column_intersections import intersection_candidates
+from sklearn_nnrecover.products.two_factors.description_length import TwoFactors, two_sparse_factors
 
 
 def row_keys(A: sp.csr_array) -> list[bytes]:

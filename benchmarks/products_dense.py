@@ -13,12 +13,15 @@ from scipy.linalg import hadamard
 from benchmarks.registry import case
 from sklearn_nnrecover.datasets import make_sparse_product
 from sklearn_nnrecover.linalg.steps import run_to_end
-from sklearn_nnrecover.products.butterflies import factorize_butterfly
 from sklearn_nnrecover.products.factor_gauge import row_gauge
-from sklearn_nnrecover.products.information_sets import information_set_factor, sparsest_basis
-from sklearn_nnrecover.products.last_factor_ica import last_factor_by_ica
-from sklearn_nnrecover.products.natural_order import natural_order_butterfly
-from sklearn_nnrecover.products.systematic_bases import row_space
+from sklearn_nnrecover.products.fast_transforms.butterflies import factorize_butterfly
+from sklearn_nnrecover.products.fast_transforms.natural_order import natural_order_butterfly
+from sklearn_nnrecover.products.row_spaces.information_sets import (
+    information_set_factor,
+    sparsest_basis,
+)
+from sklearn_nnrecover.products.row_spaces.last_factor_ica import last_factor_by_ica
+from sklearn_nnrecover.products.row_spaces.systematic_bases import row_space
 
 GROUP = "products"
 

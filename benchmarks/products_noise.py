@@ -12,7 +12,7 @@ from benchmarks.registry import case
 from sklearn_nnrecover.datasets import make_sparse_product
 from sklearn_nnrecover.exceptions import RecoveryWarning
 from sklearn_nnrecover.products import SparseDeepFactorizer
-from sklearn_nnrecover.products.support_least_squares import fit_supports, in_gauge
+from sklearn_nnrecover.products.noisy.support_least_squares import fit_supports, in_gauge
 
 GROUP = "products"
 

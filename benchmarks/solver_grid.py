@@ -18,7 +18,7 @@ import numpy as np
 from sklearn_nnrecover.datasets import make_relu_network
 from sklearn_nnrecover.linalg.steps import run_to_end
 from sklearn_nnrecover.metrics import recovery_error
-from sklearn_nnrecover.networks.design import orthonormal_design
+from sklearn_nnrecover.networks.model.design import orthonormal_design
 from sklearn_nnrecover.networks.solvers import SOLVERS, Options, Recovery
 
 # (inputs, units, outputs, whether the units are orthogonal)

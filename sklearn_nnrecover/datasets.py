@@ -10,7 +10,7 @@ import numpy as np
 import scipy.sparse as sp
 from sklearn.utils import Bunch, check_random_state
 
-from sklearn_nnrecover.networks.rectified_activations import activation_of
+from sklearn_nnrecover.networks.model.rectified_activations import activation_of
 
 __all__ = [
     "make_relu_network",

@@ -6,6 +6,7 @@ import ast
 import statistics
 import subprocess
 import sys
+from graphlib import TopologicalSorter
 from pathlib import Path
 
 import pytest
@@ -97,6 +98,23 @@ def violations(path: Path, root: Path = ROOT) -> list[str]:
 @pytest.mark.parametrize("path", sorted(ROOT.rglob("*.py")), ids=module_name)
 def test_layers(path):
     assert violations(path) == []
+
+
+def part_of_wing(name: str, wing: str) -> str:
+    """Folder, or file of the wing itself, that a dotted name belongs to; empty if of none."""
+    prefix = f"{PACKAGE}.{wing}."
+    return name.removeprefix(prefix).split(".")[0] if name.startswith(prefix) else ""
+
+
+@pytest.mark.parametrize("wing", WINGS)
+def test_parts_of_a_wing_do_not_need_each_other(wing):
+    needs: dict[str, set[str]] = {}
+    for path in (ROOT / wing).rglob("*.py"):
+        part = part_of_wing(module_name(path), wing)
+        others = {part_of_wing(name, wing) for name in imported_names(path)}
+        needs.setdefault(part, set()).update(others - {part, ""})
+    order = TopologicalSorter(needs)
+    order.prepare()  # raises CycleError
 
 
 @pytest.mark.parametrize(

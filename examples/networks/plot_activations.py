@@ -21,7 +21,7 @@ import numpy as np
 
 from sklearn_nnrecover import ReLUNetRecovery
 from sklearn_nnrecover.datasets import make_relu_network
-from sklearn_nnrecover.networks.rectified_activations import activation_of
+from sklearn_nnrecover.networks.model.rectified_activations import activation_of
 
 
 def tanh_slope(T):

@@ -2,6 +2,6 @@
 
 from sklearn_nnrecover.networks._relu_net_recovery import ReLUNetRecovery
 from sklearn_nnrecover.networks._symmetric_moment_net import SymmetricMomentNet
-from sklearn_nnrecover.networks.symmetric_moments import SymmetricMoments
+from sklearn_nnrecover.networks.moments.symmetric_moments import SymmetricMoments
 
 __all__ = ["ReLUNetRecovery", "SymmetricMomentNet", "SymmetricMoments"]

@@ -13,27 +13,27 @@ from sklearn_nnrecover.networks._stored_net import (
     in_fitted_order,
     recovery_in_fitted_order,
 )
-from sklearn_nnrecover.networks.design import Design
-from sklearn_nnrecover.networks.error_bars import (
+from sklearn_nnrecover.networks.evidence.error_bars import (
     UserWeights,
     mark_not_pinned,
     standard_errors,
     units_moved_by_rivals,
 )
-from sklearn_nnrecover.networks.lack_of_fit import LackOfFit, lack_of_fit
-from sklearn_nnrecover.networks.moment_evidence import Evidence, some_rows
-from sklearn_nnrecover.networks.moment_recovery import Condition, MomentChecks
-from sklearn_nnrecover.networks.noiseless_verdict import noiseless_verdict
-from sklearn_nnrecover.networks.noisy_verdict import noisy_verdict
-from sklearn_nnrecover.networks.score_tests import ScoreTest, score_tests
-from sklearn_nnrecover.networks.solvers import Recovery
-from sklearn_nnrecover.networks.two_layer_network import Samples, TwoLayerNetwork
-from sklearn_nnrecover.networks.verdict import (
+from sklearn_nnrecover.networks.evidence.lack_of_fit import LackOfFit, lack_of_fit
+from sklearn_nnrecover.networks.evidence.noiseless_verdict import noiseless_verdict
+from sklearn_nnrecover.networks.evidence.noisy_verdict import noisy_verdict
+from sklearn_nnrecover.networks.evidence.score_tests import ScoreTest, score_tests
+from sklearn_nnrecover.networks.evidence.verdict import (
     LACK_OF_FIT_LEVEL,
     Verdict,
     is_zero_residual,
     linear_verdict,
 )
+from sklearn_nnrecover.networks.model.design import Design
+from sklearn_nnrecover.networks.model.two_layer_network import Samples, TwoLayerNetwork
+from sklearn_nnrecover.networks.moment_evidence import Evidence, some_rows
+from sklearn_nnrecover.networks.moment_recovery import Condition, MomentChecks
+from sklearn_nnrecover.networks.solvers import Recovery
 
 # Operations of the test for lack of fit of networks with biases.
 MOST_TEST_WORK = 4e9

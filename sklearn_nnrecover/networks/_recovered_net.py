@@ -8,17 +8,17 @@ import numpy as np
 
 from sklearn_nnrecover.exceptions import RecoveryWarning
 from sklearn_nnrecover.networks._stored_net import StoredNetMixin, recovery_in_fitted_order
-from sklearn_nnrecover.networks.error_bars import (
+from sklearn_nnrecover.networks.evidence.error_bars import (
     mark_not_pinned,
     standard_errors,
     units_moved_by_rivals,
 )
-from sklearn_nnrecover.networks.lack_of_fit import lack_of_fit
-from sklearn_nnrecover.networks.masked_verdict import masked_verdict
-from sklearn_nnrecover.networks.noiseless_verdict import noiseless_verdict
-from sklearn_nnrecover.networks.noisy_verdict import noisy_verdict
+from sklearn_nnrecover.networks.evidence.lack_of_fit import lack_of_fit
+from sklearn_nnrecover.networks.evidence.noiseless_verdict import noiseless_verdict
+from sklearn_nnrecover.networks.evidence.noisy_verdict import noisy_verdict
+from sklearn_nnrecover.networks.evidence.verdict import is_zero_residual, linear_verdict
+from sklearn_nnrecover.networks.gross_errors.masked_verdict import masked_verdict
 from sklearn_nnrecover.networks.task import Outcome
-from sklearn_nnrecover.networks.verdict import is_zero_residual, linear_verdict
 
 
 class RecoveredNetMixin(StoredNetMixin):

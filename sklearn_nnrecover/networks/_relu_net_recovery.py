@@ -14,12 +14,12 @@ from sklearn_nnrecover.base.inputs import WeightedSamplesMixin
 from sklearn_nnrecover.base.iterations import IterationMixin
 from sklearn_nnrecover.linalg.canonical_rows import row_positions
 from sklearn_nnrecover.networks._recovered_net import RecoveredNetMixin
-from sklearn_nnrecover.networks.noise_models import NOISE_MODELS
-from sklearn_nnrecover.networks.rectified_activations import (
+from sklearn_nnrecover.networks.model.rectified_activations import (
     ACTIVATIONS,
     Activation,
     activation_of,
 )
+from sklearn_nnrecover.networks.noise_models import NOISE_MODELS
 from sklearn_nnrecover.networks.solvers import SOLVERS, Options
 from sklearn_nnrecover.networks.task import Task
 

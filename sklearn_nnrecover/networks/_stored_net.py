@@ -11,11 +11,11 @@ import numpy as np
 from sklearn_nnrecover.base.report import RecoveryReport
 from sklearn_nnrecover.linalg.collinear_columns import column_relations, describe_relations
 from sklearn_nnrecover.networks._two_layer_net import TwoLayerNetMixin, unit_order
-from sklearn_nnrecover.networks.design import Design
-from sklearn_nnrecover.networks.error_bars import UserWeights, user_weights
+from sklearn_nnrecover.networks.evidence.error_bars import UserWeights, user_weights
+from sklearn_nnrecover.networks.evidence.verdict import Verdict
+from sklearn_nnrecover.networks.model.design import Design
+from sklearn_nnrecover.networks.model.two_layer_network import TwoLayerNetwork, count_parameters
 from sklearn_nnrecover.networks.solvers import Recovery
-from sklearn_nnrecover.networks.two_layer_network import TwoLayerNetwork, count_parameters
-from sklearn_nnrecover.networks.verdict import Verdict
 
 
 class StoredNetMixin(TwoLayerNetMixin):

@@ -13,10 +13,14 @@ from sklearn_nnrecover.base._sklearn_compat import _check_sample_weight, _fit_co
 from sklearn_nnrecover.linalg.steps import run_to_end
 from sklearn_nnrecover.networks._moment_net import Judged, MomentNetMixin
 from sklearn_nnrecover.networks._stored_net import in_fitted_order
-from sklearn_nnrecover.networks.design import ROUNDING_UNITS, Design
-from sklearn_nnrecover.networks.fourth_order_moments import SummedMoments, whiten_moments
-from sklearn_nnrecover.networks.input_symmetry import symmetry_of_moments
-from sklearn_nnrecover.networks.least_squares_search import Rival
+from sklearn_nnrecover.networks.evidence.score_tests import score_tests
+from sklearn_nnrecover.networks.evidence.verdict import is_zero_residual
+from sklearn_nnrecover.networks.model.design import ROUNDING_UNITS, Design
+from sklearn_nnrecover.networks.model.two_layer_network import (
+    Samples,
+    TwoLayerNetwork,
+    residual_sum_of_squares,
+)
 from sklearn_nnrecover.networks.moment_evidence import (
     MOST_JUDGED,
     STREAMED_NEGLIGIBLE,
@@ -26,26 +30,22 @@ from sklearn_nnrecover.networks.moment_evidence import (
     same_optimum,
 )
 from sklearn_nnrecover.networks.moment_recovery import MomentChecks, as_network, moment_checks
-from sklearn_nnrecover.networks.pure_neuron_moments import (
+from sklearn_nnrecover.networks.moments.fourth_order_moments import SummedMoments, whiten_moments
+from sklearn_nnrecover.networks.moments.input_symmetry import symmetry_of_moments
+from sklearn_nnrecover.networks.moments.pure_neuron_moments import (
     choose_width,
     estimate_network,
     estimate_with_width,
     largest_width,
 )
-from sklearn_nnrecover.networks.row_sample import RowSample
-from sklearn_nnrecover.networks.score_tests import score_tests
+from sklearn_nnrecover.networks.moments.row_sample import RowSample
+from sklearn_nnrecover.networks.moments.symmetric_moments import SymmetricMoments
+from sklearn_nnrecover.networks.search.least_squares_search import Rival
 from sklearn_nnrecover.networks.solvers import Options, Recovery
 from sklearn_nnrecover.networks.streamed_gauss_newton import (
     StreamedGaussNewton,
     streamed_standard_errors,
 )
-from sklearn_nnrecover.networks.symmetric_moments import SymmetricMoments
-from sklearn_nnrecover.networks.two_layer_network import (
-    Samples,
-    TwoLayerNetwork,
-    residual_sum_of_squares,
-)
-from sklearn_nnrecover.networks.verdict import is_zero_residual
 
 
 class StreamedMomentsMixin(MomentNetMixin):

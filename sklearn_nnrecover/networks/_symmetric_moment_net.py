@@ -18,22 +18,22 @@ from sklearn_nnrecover.linalg.steps import Step, Steps
 from sklearn_nnrecover.networks._moment_net import Judged, MomentNetMixin, evidence_of
 from sklearn_nnrecover.networks._stored_net import recovery_in_fitted_order
 from sklearn_nnrecover.networks._streamed_moments import StreamedMomentsMixin
-from sklearn_nnrecover.networks.design import Design, orthonormal_design
-from sklearn_nnrecover.networks.error_bars import standard_errors
-from sklearn_nnrecover.networks.fourth_order_moments import SampleMoments
-from sklearn_nnrecover.networks.moment_evidence import gather_evidence, some_rows
-from sklearn_nnrecover.networks.moment_recovery import MomentChecks, MomentResult, fit_moments
-from sklearn_nnrecover.networks.pure_neuron_moments import choose_width, largest_width
-from sklearn_nnrecover.networks.recovery import is_linear, recover
-from sklearn_nnrecover.networks.rectified_activations import RELU, Activation, leaky_relu
-from sklearn_nnrecover.networks.solvers import Options, Recovery
-from sklearn_nnrecover.networks.symmetric_input_algorithms import paper_network
-from sklearn_nnrecover.networks.two_layer_network import (
+from sklearn_nnrecover.networks.evidence.error_bars import standard_errors
+from sklearn_nnrecover.networks.evidence.verdict import is_zero_residual
+from sklearn_nnrecover.networks.model.design import Design, orthonormal_design
+from sklearn_nnrecover.networks.model.rectified_activations import RELU, Activation, leaky_relu
+from sklearn_nnrecover.networks.model.two_layer_network import (
     Samples,
     TwoLayerNetwork,
     residual_sum_of_squares,
 )
-from sklearn_nnrecover.networks.verdict import is_zero_residual
+from sklearn_nnrecover.networks.moment_evidence import gather_evidence, some_rows
+from sklearn_nnrecover.networks.moment_recovery import MomentChecks, MomentResult, fit_moments
+from sklearn_nnrecover.networks.moments.fourth_order_moments import SampleMoments
+from sklearn_nnrecover.networks.moments.pure_neuron_moments import choose_width, largest_width
+from sklearn_nnrecover.networks.moments.symmetric_input_algorithms import paper_network
+from sklearn_nnrecover.networks.recovery import is_linear, recover
+from sklearn_nnrecover.networks.solvers import Options, Recovery
 
 
 class SymmetricMomentNet(

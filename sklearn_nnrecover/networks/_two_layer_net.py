@@ -11,7 +11,7 @@ from sklearn.neural_network import MLPRegressor
 from sklearn.utils import Tags
 from sklearn.utils.validation import check_is_fitted
 
-from sklearn_nnrecover.networks.rectified_activations import Activation
+from sklearn_nnrecover.networks.model.rectified_activations import Activation
 
 
 def unit_order(A: np.ndarray) -> np.ndarray:

@@ -16,23 +16,23 @@ from typing import NamedTuple
 import numpy as np
 
 from sklearn_nnrecover.linalg.steps import Steps
-from sklearn_nnrecover.networks.lack_of_fit import LackOfFit
-from sklearn_nnrecover.networks.least_squares_search import (
+from sklearn_nnrecover.networks.evidence.lack_of_fit import LackOfFit
+from sklearn_nnrecover.networks.evidence.score_tests import ScoreTest, score_tests
+from sklearn_nnrecover.networks.evidence.verdict import LACK_OF_FIT_LEVEL, is_zero_residual
+from sklearn_nnrecover.networks.exact.lifted_system import Lifted, lifted_recovery
+from sklearn_nnrecover.networks.model.two_layer_network import (
+    Samples,
+    TwoLayerNetwork,
+    residual_sum_of_squares,
+)
+from sklearn_nnrecover.networks.search.least_squares_search import (
     AGREEMENT,
     Rival,
     same_units,
     search_least_squares,
 )
-from sklearn_nnrecover.networks.lifted_system import Lifted, lifted_recovery
-from sklearn_nnrecover.networks.score_tests import ScoreTest, score_tests
+from sklearn_nnrecover.networks.search.variable_projection import step_work, variable_projection
 from sklearn_nnrecover.networks.solvers import SEARCH_WORK, Options, Recovery
-from sklearn_nnrecover.networks.two_layer_network import (
-    Samples,
-    TwoLayerNetwork,
-    residual_sum_of_squares,
-)
-from sklearn_nnrecover.networks.variable_projection import step_work, variable_projection
-from sklearn_nnrecover.networks.verdict import LACK_OF_FIT_LEVEL, is_zero_residual
 
 # Samples that tests and proofs look at, and operations of one step of the searches.
 MOST_JUDGED = 4000

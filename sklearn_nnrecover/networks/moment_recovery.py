@@ -13,21 +13,26 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sklearn_nnrecover.linalg.steps import Step, Steps
-from sklearn_nnrecover.networks.fourth_order_moments import SampleMoments
-from sklearn_nnrecover.networks.input_symmetry import (
-    SymmetryTest,
-    symmetry_of_outputs,
-    symmetry_of_samples,
+from sklearn_nnrecover.networks.evidence.lack_of_fit import lack_of_fit
+from sklearn_nnrecover.networks.evidence.verdict import LACK_OF_FIT_LEVEL, is_zero_residual
+from sklearn_nnrecover.networks.model.two_layer_network import (
+    Samples,
+    TwoLayerNetwork,
+    residual_sum_of_squares,
 )
-from sklearn_nnrecover.networks.lack_of_fit import lack_of_fit
-from sklearn_nnrecover.networks.least_squares_search import search_least_squares
 from sklearn_nnrecover.networks.moment_evidence import (
     Evidence,
     gather_evidence,
     refine,
     some_rows,
 )
-from sklearn_nnrecover.networks.pure_neuron_moments import (
+from sklearn_nnrecover.networks.moments.fourth_order_moments import SampleMoments
+from sklearn_nnrecover.networks.moments.input_symmetry import (
+    SymmetryTest,
+    symmetry_of_outputs,
+    symmetry_of_samples,
+)
+from sklearn_nnrecover.networks.moments.pure_neuron_moments import (
     MIN_GAP,
     MOST_WIDER,
     MomentEstimate,
@@ -38,15 +43,10 @@ from sklearn_nnrecover.networks.pure_neuron_moments import (
     linear_part,
 )
 from sklearn_nnrecover.networks.recovery import linear_network
+from sklearn_nnrecover.networks.search.least_squares_search import search_least_squares
+from sklearn_nnrecover.networks.search.variable_projection import variable_projection
+from sklearn_nnrecover.networks.search.width_selection import bic
 from sklearn_nnrecover.networks.solvers import Options
-from sklearn_nnrecover.networks.two_layer_network import (
-    Samples,
-    TwoLayerNetwork,
-    residual_sum_of_squares,
-)
-from sklearn_nnrecover.networks.variable_projection import variable_projection
-from sklearn_nnrecover.networks.verdict import LACK_OF_FIT_LEVEL, is_zero_residual
-from sklearn_nnrecover.networks.width_selection import bic
 
 # p-value below which more units than outputs are looked for.
 SATURATED_LEVEL = 0.05

@@ -13,10 +13,10 @@ from collections.abc import Callable
 import numpy as np
 
 from sklearn_nnrecover.linalg.steps import Steps
-from sklearn_nnrecover.networks.arbitrary_noise import recover_under_arbitrary_noise
-from sklearn_nnrecover.networks.design import orthonormal_design
+from sklearn_nnrecover.networks.gross_errors.arbitrary_noise import recover_under_arbitrary_noise
+from sklearn_nnrecover.networks.gross_errors.sparse_errors import recover_despite_sparse_errors
+from sklearn_nnrecover.networks.model.design import orthonormal_design
 from sklearn_nnrecover.networks.recovery import recover
-from sklearn_nnrecover.networks.sparse_errors import recover_despite_sparse_errors
 from sklearn_nnrecover.networks.task import Outcome, Task
 
 

@@ -13,17 +13,17 @@ from __future__ import annotations
 import numpy as np
 
 from sklearn_nnrecover.linalg.steps import Steps
-from sklearn_nnrecover.networks.lack_of_fit import lack_of_fit
-from sklearn_nnrecover.networks.noise_probe import probe_noise
-from sklearn_nnrecover.networks.rectified_activations import RELU, Activation
-from sklearn_nnrecover.networks.solvers import SOLVERS, Declined, Options, Recovery
-from sklearn_nnrecover.networks.two_layer_network import (
+from sklearn_nnrecover.networks.evidence.lack_of_fit import lack_of_fit
+from sklearn_nnrecover.networks.evidence.noise_probe import probe_noise
+from sklearn_nnrecover.networks.evidence.verdict import is_conclusive, is_zero_residual
+from sklearn_nnrecover.networks.model.rectified_activations import RELU, Activation
+from sklearn_nnrecover.networks.model.two_layer_network import (
     Samples,
     TwoLayerNetwork,
     fit_output_layer,
     residual_sum_of_squares,
 )
-from sklearn_nnrecover.networks.verdict import is_conclusive, is_zero_residual
+from sklearn_nnrecover.networks.solvers import SOLVERS, Declined, Options, Recovery
 
 ALGEBRAIC_SOLVERS = ("lifted", "pencil")
 NOISY_SOLVER = "varpro"

@@ -14,43 +14,43 @@ from typing import NamedTuple
 import numpy as np
 
 from sklearn_nnrecover.linalg.steps import Step, Steps
-from sklearn_nnrecover.networks.estimated_starts import (
-    Start,
-    search_from_estimates,
-    width_of_estimates,
-)
-from sklearn_nnrecover.networks.fourth_order_moments import SampleMoments
-from sklearn_nnrecover.networks.hermite_moments import hermite_start, looks_gaussian
-from sklearn_nnrecover.networks.independent_components import component_start
-from sklearn_nnrecover.networks.input_symmetry import symmetry_of_samples
-from sklearn_nnrecover.networks.least_squares_search import Search, search_least_squares
-from sklearn_nnrecover.networks.lifted_system import (
+from sklearn_nnrecover.networks.exact.lifted_system import (
     Lifted,
     lifted_recovery,
     with_nested_units,
 )
-from sklearn_nnrecover.networks.one_sparse_columns import one_sparse_recovery
-from sklearn_nnrecover.networks.orthant_enumeration import enumerate_patterns
-from sklearn_nnrecover.networks.output_rank import output_rank
-from sklearn_nnrecover.networks.overparametrized import (
-    Reduction,
-    max_hidden,
-    reduce_recovery,
-)
-from sklearn_nnrecover.networks.pencil import pencil_recovery
-from sklearn_nnrecover.networks.pure_neuron_moments import estimate_network
-from sklearn_nnrecover.networks.rectified_activations import RELU, Activation
-from sklearn_nnrecover.networks.superfluous_units import (
-    search_with_spare_units,
-    without_superfluous_units,
-)
-from sklearn_nnrecover.networks.two_layer_network import (
+from sklearn_nnrecover.networks.exact.one_sparse_columns import one_sparse_recovery
+from sklearn_nnrecover.networks.exact.orthant_enumeration import enumerate_patterns
+from sklearn_nnrecover.networks.exact.output_rank import output_rank
+from sklearn_nnrecover.networks.exact.pencil import pencil_recovery
+from sklearn_nnrecover.networks.model.rectified_activations import RELU, Activation
+from sklearn_nnrecover.networks.model.two_layer_network import (
     Samples,
     TwoLayerNetwork,
     residual_sum_of_squares,
 )
-from sklearn_nnrecover.networks.variable_projection import step_work
-from sklearn_nnrecover.networks.width_selection import select_width
+from sklearn_nnrecover.networks.moments.fourth_order_moments import SampleMoments
+from sklearn_nnrecover.networks.moments.hermite_moments import hermite_start, looks_gaussian
+from sklearn_nnrecover.networks.moments.independent_components import component_start
+from sklearn_nnrecover.networks.moments.input_symmetry import symmetry_of_samples
+from sklearn_nnrecover.networks.moments.pure_neuron_moments import estimate_network
+from sklearn_nnrecover.networks.search.estimated_starts import (
+    Start,
+    search_from_estimates,
+    width_of_estimates,
+)
+from sklearn_nnrecover.networks.search.least_squares_search import Search, search_least_squares
+from sklearn_nnrecover.networks.search.overparametrized import (
+    Reduction,
+    max_hidden,
+    reduce_recovery,
+)
+from sklearn_nnrecover.networks.search.superfluous_units import (
+    search_with_spare_units,
+    without_superfluous_units,
+)
+from sklearn_nnrecover.networks.search.variable_projection import step_work
+from sklearn_nnrecover.networks.search.width_selection import select_width
 
 # Floating-point operations on one core: some seconds, and about a minute.
 SEARCH_WORK = 3e10

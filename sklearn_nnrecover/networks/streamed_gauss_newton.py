@@ -17,10 +17,10 @@ import numpy as np
 from scipy import linalg
 
 from sklearn_nnrecover.linalg.blocks import row_blocks
-from sklearn_nnrecover.networks.design import Design
-from sklearn_nnrecover.networks.error_bars import UserWeights
-from sklearn_nnrecover.networks.two_layer_network import TwoLayerNetwork
-from sklearn_nnrecover.networks.variable_projection import damped_factor, damped_step
+from sklearn_nnrecover.networks.evidence.error_bars import UserWeights
+from sklearn_nnrecover.networks.model.design import Design
+from sklearn_nnrecover.networks.model.two_layer_network import TwoLayerNetwork
+from sklearn_nnrecover.networks.search.variable_projection import damped_factor, damped_step
 
 FIRST_DAMPING = 1e-10
 REJECTED_DAMPING = 1e-2

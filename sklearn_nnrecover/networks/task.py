@@ -6,9 +6,9 @@ from typing import NamedTuple
 
 import numpy as np
 
-from sklearn_nnrecover.networks.design import Design
+from sklearn_nnrecover.networks.model.design import Design
+from sklearn_nnrecover.networks.model.two_layer_network import Samples
 from sklearn_nnrecover.networks.solvers import Options, Recovery
-from sklearn_nnrecover.networks.two_layer_network import Samples
 
 
 class Task(NamedTuple):

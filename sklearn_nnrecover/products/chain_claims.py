@@ -19,7 +19,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from sklearn_nnrecover.products.row_agreement import pattern
-from sklearn_nnrecover.products.untouched_cells import Misfit, beyond_leftovers
+from sklearn_nnrecover.products.two_factors.untouched_cells import Misfit, beyond_leftovers
 
 Product = Callable[[list[sp.csr_array]], sp.csr_array]
 

@@ -10,16 +10,14 @@ import scipy.sparse as sp
 
 from sklearn_nnrecover.linalg.blocks import working_memory_bytes
 from sklearn_nnrecover.linalg.steps import Step, Steps
-from sklearn_nnrecover.products.butterflies import butterfly_factors
 from sklearn_nnrecover.products.chain_claims import supported_claims
 from sklearn_nnrecover.products.correlation_graph import correlation_factor
-from sklearn_nnrecover.products.entry_errors import entry_errors
 from sklearn_nnrecover.products.factor_gauge import normalize_chain
-from sklearn_nnrecover.products.information_sets import information_set_factor
+from sklearn_nnrecover.products.fast_transforms.butterflies import butterfly_factors
 from sklearn_nnrecover.products.integer_pursuit import clean
 from sklearn_nnrecover.products.integer_unit import integer_unit
-from sklearn_nnrecover.products.last_factor_ica import last_factor_by_ica
-from sklearn_nnrecover.products.noisy_products import (
+from sklearn_nnrecover.products.noisy.entry_errors import entry_errors
+from sklearn_nnrecover.products.noisy.noisy_products import (
     NoisyRecovery,
     dense_bytes,
     noisy_status,
@@ -42,11 +40,13 @@ from sklearn_nnrecover.products.recovery_status import (
     product_error,
     unit_table,
 )
+from sklearn_nnrecover.products.row_spaces.information_sets import information_set_factor
+from sklearn_nnrecover.products.row_spaces.last_factor_ica import last_factor_by_ica
 from sklearn_nnrecover.products.sign_networks import sign_network_factors
-from sklearn_nnrecover.products.sparse_two_factors import intersection_factor
-from sklearn_nnrecover.products.structured_fit import ROUNDING
-from sklearn_nnrecover.products.structured_recovery import recover_structured
-from sklearn_nnrecover.products.untouched_cells import agreement_probability
+from sklearn_nnrecover.products.structured.structured_fit import ROUNDING
+from sklearn_nnrecover.products.structured.structured_recovery import recover_structured
+from sklearn_nnrecover.products.two_factors.sparse_two_factors import intersection_factor
+from sklearn_nnrecover.products.two_factors.untouched_cells import agreement_probability
 
 AUTOMATIC = ("intersection", "information-set", "ica")
 """Peel methods of ``method="auto"``, in the order in which they are tried on every piece."""

@@ -16,18 +16,21 @@ References
 
 from __future__ import annotations
 
-from sklearn_nnrecover.products.certificate_verdicts import Certificate, certificate_conditions
-from sklearn_nnrecover.products.certificates import certify
-from sklearn_nnrecover.products.lifted_spectrum import kernel_basis
-from sklearn_nnrecover.products.lifting import lifting_operator
-from sklearn_nnrecover.products.stability import (
+from sklearn_nnrecover.products.structured.certificate_verdicts import (
+    Certificate,
+    certificate_conditions,
+)
+from sklearn_nnrecover.products.structured.certificates import certify
+from sklearn_nnrecover.products.structured.lifted_spectrum import kernel_basis
+from sklearn_nnrecover.products.structured.lifting import lifting_operator
+from sklearn_nnrecover.products.structured.stability import (
     DeepNullSpaceConstant,
     StabilityBound,
     deep_null_space_constant,
     stability_bound,
     tensor_distance,
 )
-from sklearn_nnrecover.products.witnesses import Witness
+from sklearn_nnrecover.products.structured.witnesses import Witness
 
 __all__ = [
     "Certificate",

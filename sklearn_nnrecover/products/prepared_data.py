@@ -9,7 +9,7 @@ import scipy.sparse as sp
 from scipy.stats import norm
 
 from sklearn_nnrecover.products.integer_unit import integer_unit, noisy_integer_unit
-from sklearn_nnrecover.products.noisy_agreement import SIGNIFICANT
+from sklearn_nnrecover.products.noisy.noisy_agreement import SIGNIFICANT
 from sklearn_nnrecover.products.peeling import Evidence, Matrix, count_nonzero
 
 MAX_DENSITY = 1 / 3

@@ -16,13 +16,13 @@ import numpy as np
 import scipy.sparse as sp
 
 from sklearn_nnrecover.linalg.steps import Steps
-from sklearn_nnrecover.products.atom_identification import atom_evidence
 from sklearn_nnrecover.products.chain_claims import supported_claims
 from sklearn_nnrecover.products.integer_pursuit import clean, propose, pursue
 from sklearn_nnrecover.products.peeling import Evidence
 from sklearn_nnrecover.products.row_agreement import sign_matrix
-from sklearn_nnrecover.products.sparse_two_factors import finest_factors
-from sklearn_nnrecover.products.untouched_cells import Misfit
+from sklearn_nnrecover.products.two_factors.atom_identification import atom_evidence
+from sklearn_nnrecover.products.two_factors.sparse_two_factors import finest_factors
+from sklearn_nnrecover.products.two_factors.untouched_cells import Misfit
 
 REGIME = 0.1
 """Largest share of cells reached by several hidden nodes in which the linear model is trusted."""

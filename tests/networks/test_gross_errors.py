@@ -9,17 +9,20 @@ from sklearn_nnrecover import ReLUNetRecovery
 from sklearn_nnrecover.exceptions import RecoveryWarning
 from sklearn_nnrecover.linalg.steps import run_to_end
 from sklearn_nnrecover.metrics import match_components, recovery_error
-from sklearn_nnrecover.networks.design import orthonormal_design
-from sklearn_nnrecover.networks.identification import identify
-from sklearn_nnrecover.networks.least_squares_search import search_least_squares
-from sklearn_nnrecover.networks.masked_verdict import DEPENDENCE_LEVEL, error_dependence
-from sklearn_nnrecover.networks.robust_regression import (
+from sklearn_nnrecover.networks.evidence.identification import identify
+from sklearn_nnrecover.networks.gross_errors.masked_verdict import (
+    DEPENDENCE_LEVEL,
+    error_dependence,
+)
+from sklearn_nnrecover.networks.gross_errors.robust_regression import (
     HUBER,
     huber_fit,
     weighted_median,
     winsorized,
 )
-from sklearn_nnrecover.networks.two_layer_network import Samples
+from sklearn_nnrecover.networks.model.design import orthonormal_design
+from sklearn_nnrecover.networks.model.two_layer_network import Samples
+from sklearn_nnrecover.networks.search.least_squares_search import search_least_squares
 
 
 def with_errors(rng, y, share, size):

@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from sklearn_nnrecover.linalg.steps import run_to_end
-from sklearn_nnrecover.networks.design import orthonormal_design
-from sklearn_nnrecover.networks.least_squares_search import search_least_squares
-from sklearn_nnrecover.networks.rectified_activations import RELU, activation_of, leaky_relu
+from sklearn_nnrecover.networks.model.design import orthonormal_design
+from sklearn_nnrecover.networks.model.rectified_activations import RELU, activation_of, leaky_relu
+from sklearn_nnrecover.networks.search.least_squares_search import search_least_squares
 from sklearn_nnrecover.networks.solvers import (
     Options,
     solve_varpro,

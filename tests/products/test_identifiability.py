@@ -12,7 +12,7 @@ from sklearn_nnrecover.products.identifiability import (
     stability_bound,
     tensor_distance,
 )
-from sklearn_nnrecover.products.structured_least_squares import fit_structured
+from sklearn_nnrecover.products.structured.structured_least_squares import fit_structured
 from sklearn_nnrecover.products.structures import (
     Basis,
     Convolution,

@@ -1,0 +1,1 @@
+"""What the data prove of a network: tests, identification, error bars, verdicts."""

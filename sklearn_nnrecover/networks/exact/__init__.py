@@ -1,0 +1,1 @@
+"""Solvers of noiseless data: linear algebra and enumeration, no descent."""

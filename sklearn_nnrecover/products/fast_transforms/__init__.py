@@ -1,0 +1,1 @@
+"""Chains of butterfly factors behind a dense matrix, rows and columns permuted or not."""

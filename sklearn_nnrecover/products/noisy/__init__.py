@@ -1,0 +1,1 @@
+"""Real factors behind noise: supports within noise, joint least squares, standard errors."""

@@ -1,0 +1,1 @@
+"""Structured products: liftings, certificates, and least squares over their parameters."""

@@ -1,0 +1,1 @@
+"""Two sparse factors: shared supports, shortest descriptions, and which atoms are proven."""
