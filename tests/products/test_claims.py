@@ -88,8 +88,10 @@ def test_products_about_which_the_report_was_wrong(instance):
     assert not false_claims(fitted, truth.factors_)
 
 
-def test_repeated_samples_in_more_nodes_than_samples(instance=1003):
-    # Sums of a few nodes were the sparsest vectors of the row space, and each was a sample.
+# Sums of a few nodes were the sparsest vectors of the row space, and each was a sample; a node was
+# claimed of a description that no two starts had in common.
+@pytest.mark.parametrize(("instance", "method"), [(1003, "auto"), (2039, "intersection")])
+def test_repeated_samples_in_more_nodes_than_samples(instance, method):
     rng = np.random.RandomState(instance)
     n_samples, n_features = rng.randint(15, 200), rng.randint(20, 120)
     n_hidden, n_nonzero = rng.randint(5, 80), rng.randint(2, 8)
@@ -105,7 +107,24 @@ def test_repeated_samples_in_more_nodes_than_samples(instance=1003):
     )
     again = rng.randint(n_samples, size=n_samples)
     X = X[again] * rng.choice([1.0, -1, 2], size=n_samples)[:, None]
-    fitted = quiet_fit(X, random_state=instance)
+    fitted = quiet_fit(X, random_state=instance, method=method)
+    assert not false_claims(fitted, truth.factors_)
+
+
+def test_starts_without_a_common_description(instance=2009):
+    rng = np.random.RandomState(instance)
+    n_samples, n_features = rng.randint(40, 300), rng.randint(30, 150)
+    n_hidden = [int(rng.randint(10, 100)) for _ in range(2)]
+    n_nonzero = int(rng.randint(2, 5))
+    X, truth = make_sparse_product(
+        n_samples,
+        n_features,
+        n_hidden=n_hidden,
+        n_nonzero=n_nonzero,
+        values=rng.choice(["signs", "real"]),
+        random_state=rng,
+    )
+    fitted = quiet_fit(X, n_factors=3, random_state=instance, method="intersection")
     assert not false_claims(fitted, truth.factors_)
 
 

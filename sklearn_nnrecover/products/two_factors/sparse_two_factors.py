@@ -32,6 +32,9 @@ from sklearn_nnrecover.products.two_factors.untouched_cells import (
 DEFAULT_BUDGET = 40
 """Sweeps of the descent, per start."""
 
+LEAST_AGREEMENT = 0.1
+"""Share of the atoms that all starts must find before any of them is claimed."""
+
 MAX_DENSITY = 1 / 3
 """Beyond this density pairs of rows agree everywhere by accident."""
 
@@ -87,8 +90,9 @@ def intersection_factor(
     proven = evidence.identified & (found_again == n_init)
     if n_nonzero is not None:
         proven &= np.diff(best.D.indptr) <= n_nonzero
-    if n_init < 3:
-        proven[:] = False
+    # Where starts end all over the place, the open atoms leave room for imitations of a true one.
+    if n_init < 3 or np.mean(found_again == n_init) < LEAST_AGREEMENT:
+        return None
     proven = beyond_leftovers(codes, best.D, proven, same=agreement_probability(Y.data))
     if not proven.any():
         return None
