@@ -13,6 +13,9 @@ LARGEST_ENTRY_BITS = 40
 HALF = 0.51
 """Multiples up to this are left: rounding would move exact halves to and fro for ever."""
 
+MOST_ENUMERATED = 14
+"""Vectors of which all subsets are formed: 16384 sums take less time than a reduction."""
+
 
 def reduce_lattice_basis(
     basis: np.ndarray, *, delta: float = 0.99, max_sweeps: int = 5000
@@ -83,18 +86,21 @@ class SubsetSum(NamedTuple):
     log2_chance : float
         Binary logarithm of the number of subsets expected to match by chance alone; a subset
         found with ``log2_chance`` far below 0 is *the* subset.
+    matching : ndarray of bool, shape (n_matching, k), or None
+        All subsets that match, where all were formed.
     """
 
     chosen: np.ndarray | None
     log2_chance: float
+    matching: np.ndarray | None = None
 
 
 def subset_sum(vectors: np.ndarray, target: np.ndarray, tol: float) -> SubsetSum:
     """Find the subset of vectors that sums to a target, up to an absolute tolerance.
 
-    The subset is a short vector of the lattice spanned by the rows ``(e_j, M g_j)`` and
-    ``(0, M t)``, centred so that all solutions have entries -1 and 1 (Lagarias and Odlyzko;
-    Coster et al.).
+    All subsets of a few vectors are formed. Of more, the subset is a short vector of the lattice
+    spanned by the rows ``(e_j, M g_j)`` and ``(0, M t)``, centred so that all solutions have
+    entries -1 and 1 (Lagarias and Odlyzko; Coster et al.).
 
     Parameters
     ----------
@@ -123,6 +129,9 @@ def subset_sum(vectors: np.ndarray, target: np.ndarray, tol: float) -> SubsetSum
     log2_chance = k + float(np.sum(np.log2(precision)))
     if log2_chance > 0:
         return SubsetSum(None, log2_chance)
+    if k <= MOST_ENUMERATED:
+        matching = _all_subset_sums(vectors, target, tol)
+        return SubsetSum(matching[0] if len(matching) else None, log2_chance, matching)
     informative = float(-np.log2(precision).mean())
     # Enough digits that the solution is far shorter than the lattice's other vectors, and no more
     # than are needed: each costs time.
@@ -139,3 +148,13 @@ def subset_sum(vectors: np.ndarray, target: np.ndarray, tol: float) -> SubsetSum
                 if np.linalg.norm(chosen @ vectors - target) <= tol:
                     return SubsetSum(chosen, log2_chance)
     return SubsetSum(None, log2_chance)
+
+
+def _all_subset_sums(vectors: np.ndarray, target: np.ndarray, tol: float) -> np.ndarray:
+    """Subsets whose sums are within a distance of the target, (n_matching, k)."""
+    k = len(vectors)
+    subsets = (np.arange(2**k)[:, None] >> np.arange(k)) & 1
+    # Coordinates in an orthonormal basis keep the distances.
+    coordinates = np.linalg.qr(np.vstack([vectors, target]).T, mode="r").T
+    mismatch = np.linalg.norm(subsets @ coordinates[:k] - coordinates[k], axis=1)
+    return np.asarray(subsets[mismatch <= tol] == 1)

@@ -38,3 +38,13 @@ def test_no_subset_is_reported_as_none(rng):
 def test_coarse_tolerance_says_that_chance_would_do(rng):
     vectors = rng.standard_normal((30, 1))
     assert subset_sum(vectors, vectors[:10].sum(axis=0), tol=1e-3).log2_chance > 0
+
+
+def test_every_subset_of_a_few_vectors_is_found(rng):
+    vectors = rng.standard_normal((9, 3))
+    vectors[7] = -vectors[2]
+    planted = np.isin(np.arange(9), [0, 4, 5])
+    found = subset_sum(vectors, planted @ vectors, tol=1e-9)
+    with_pair = planted | np.isin(np.arange(9), [2, 7])
+    assert sorted(found.matching.tolist()) == sorted([planted.tolist(), with_pair.tolist()])
+    assert any(np.array_equal(found.chosen, subset) for subset in found.matching)

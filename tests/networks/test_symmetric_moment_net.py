@@ -136,7 +136,7 @@ def test_unrefined_methods_claim_nothing(draw, method):
     assert net.n_hidden_ == 3
     # The printed algorithm rests on one random pair, and is allowed a bad one.
     assert recovery_error(net, truth) < (0.1 if method == "moments" else 3)
-    assert net.score(X, y) > 0
+    assert net.score(X, y) > (0.95 if method == "moments" else -1)
 
 
 def test_refits_can_reach_a_proof(draw):

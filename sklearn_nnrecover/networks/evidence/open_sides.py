@@ -1,4 +1,4 @@
-"""Units that other units allow on either side of their kinks.
+"""Units that may lie on either side of their kinks.
 
 A unit and its mirror image differ by a linear function: with f the ReLU or a leaky ReLU of slope a,
 
@@ -12,8 +12,10 @@ realised by s such units. Mirroring a set J of the other units leaves
 
 to be realised: another network of the same width and the same outputs exists if s units can do it.
 They can if s exceeds the rank of L_J; if it equals the rank, the span of L_J has to contain a
-direction in which all samples are positive, unless hidden biases or pairs leave it free. The kinks
-are as they were: the rank of the Jacobian does not tell such networks apart.
+direction in which all samples are positive, unless hidden biases or pairs leave it free. Without
+linear units (s = 0) the mirrored units have to be balanced, as those of a hard sigmoid are
+(:mod:`~sklearn_nnrecover.networks.model.balanced_units`). The kinks are as they were: the rank of
+the Jacobian does not tell such networks apart.
 """
 
 from __future__ import annotations
@@ -24,9 +26,11 @@ from itertools import combinations
 import numpy as np
 
 from sklearn_nnrecover.networks.exact.always_on_units import always_on_span
+from sklearn_nnrecover.networks.model.balanced_units import balanced_sets
 from sklearn_nnrecover.networks.model.two_layer_network import Samples, TwoLayerNetwork
 
-# Units whose sets are tried one and all. The sides of more count as open where ranks never tell.
+# Units whose sets are tried one and all; of more only sets of two. Their sides count as open where
+# ranks never tell.
 MOST_MIRRORED = 10
 # Rounding of activations, of weights, and of singular values, relative to the largest.
 ROUNDING = 1e-9
@@ -52,20 +56,25 @@ def open_sides(network: TwoLayerNetwork, samples: Samples) -> np.ndarray:
     slope = network.activation.negative_slope
     if slope is None:
         return undecided
+    # Weights cannot be told apart below the rounding of the data.
+    rounding = max(ROUNDING, 10 * samples.rounding)
     T = samples.Z @ network.V
-    size = ROUNDING * np.abs(T).max(axis=0, initial=0.0)
+    size = rounding * np.abs(T).max(axis=0, initial=0.0)
     above, below = T.min(axis=0, initial=np.inf) >= -size, T.max(axis=0, initial=-np.inf) <= size
-    paired = _opposite_pairs(network) & ~above & ~below
+    paired = _opposite_pairs(network, rounding) & ~above & ~below
     linear = above | below | paired
-    if not linear.any():
-        return undecided
-    kinked = np.flatnonzero(~linear)
     n_free = int(paired.sum()) // 2
     n_linear = n_free + int((above | below).sum())
     factor = np.where(above, 1.0, np.where(below, slope, (1.0 + slope) / 2))
     mirrors = network.V.T[:, :, None] * network.A[:, None, :]
     if samples.intercept:
         mirrors = mirrors[:, :-1]
+    kinked = np.flatnonzero(~linear)
+    balanced = np.zeros(k, dtype=bool)
+    for members in balanced_sets(mirrors[kinked].reshape(len(kinked), -1), rounding):
+        balanced[kinked[members]] = True
+    if not linear.any():
+        return balanced
     base = np.tensordot(factor * linear, mirrors, axes=1)
     if len(kinked) > MOST_MIRRORED and min(base.shape) <= n_linear:
         return ~undecided
@@ -75,38 +84,38 @@ def open_sides(network: TwoLayerNetwork, samples: Samples) -> np.ndarray:
         left = base + (1.0 + slope) * mirrors[members].sum(axis=0)
         directions, singular, _ = np.linalg.svd(left, full_matrices=False)
         largest = max(float(np.linalg.norm(base)), float(np.linalg.norm(mirrors[members])))
-        rank = int(np.sum(singular > ROUNDING * largest))
+        rank = int(np.sum(singular > rounding * largest))
         if rank > n_linear:
             continue
         free = rank < n_linear or n_free > 0 or samples.intercept
-        if free or _one_sided(directions[:, :rank], samples):
+        if free or _one_sided(directions[:, :rank], samples, rounding):
             undecided[members] = True
-    return undecided | (linear & undecided.any())
+    return balanced | undecided | (linear & undecided.any())
 
 
 def _subsets(units: np.ndarray) -> Iterator[np.ndarray]:
-    """Sets of units to be mirrored, small ones first; of many units only one at a time."""
-    largest = len(units) if len(units) <= MOST_MIRRORED else 1
+    """Sets of units to be mirrored, small ones first; of many units only one or two at a time."""
+    largest = len(units) if len(units) <= MOST_MIRRORED else 2
     for size in range(1, largest + 1):
         for members in combinations(units, size):
             yield np.array(members)
 
 
-def _opposite_pairs(network: TwoLayerNetwork) -> np.ndarray:
+def _opposite_pairs(network: TwoLayerNetwork, rounding: float) -> np.ndarray:
     """Units v whose mirror image -v is a unit too, with opposite output weights."""
     unit = network.normalized()
     sums = [
         np.linalg.norm(B[:, :, None] + B[:, None, :], axis=0)
-        <= ROUNDING * np.linalg.norm(B, axis=0)
+        <= rounding * np.linalg.norm(B, axis=0)
         for B in (unit.V, unit.A.T)
     ]
     return np.asarray((sums[0] & sums[1]).any(axis=0))
 
 
-def _one_sided(directions: np.ndarray, samples: Samples) -> bool:
+def _one_sided(directions: np.ndarray, samples: Samples, rounding: float) -> bool:
     """Whether a direction of a span is positive on all samples."""
     if directions.shape[1] == 1:
         values = samples.Z @ directions[:, 0]
-        size = ROUNDING * np.abs(values).max(initial=0.0)
+        size = rounding * np.abs(values).max(initial=0.0)
         return bool(values.min() >= -size or values.max() <= size)
     return always_on_span(directions, samples) is not None

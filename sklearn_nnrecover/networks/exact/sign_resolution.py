@@ -7,11 +7,12 @@ active:
     y = relu(z V) A + z B,      -B = sum over S of v_j a_j'   (+ intercepts),
 
 where S is the set of units on the wrong side. Each v_j a_j' is a known p x m matrix, so S solves
-a linear system when they are independent, and a subset-sum problem, which lattice reduction
-solves, when they are not. If no S leaves a zero remainder, the network has always-on units (a
-linear part of its own): where outputs in excess of the kinked units reveal its input directions,
-these are annihilated first; otherwise *the signs are not identifiable*, and a canonical form is
-returned.
+a linear system when they are independent, and a subset-sum problem, solved by forming all sums or
+by lattice reduction, when they are not. Several S may solve it, such as both sides of a hard
+sigmoid f(t) - f(t - 1): a canonical one is returned. If no S leaves a zero remainder, the network
+has always-on units (a linear part of its own): where outputs in excess of the kinked units reveal
+its input directions, these are annihilated first; otherwise *the signs are not identifiable*, and
+a canonical form is returned.
 """
 
 from __future__ import annotations
@@ -23,10 +24,21 @@ import numpy as np
 from sklearn_nnrecover.linalg.lattice_reduction import subset_sum
 from sklearn_nnrecover.networks.model.two_layer_network import TwoLayerNetwork
 
-Method = Literal["independent", "lattice", "annihilated", "canonical"]
+Method = Literal["independent", "subset", "annihilated", "canonical"]
 
 LOG2_CHANCE = -20.0
-"""A subset counts as *the* subset when fewer than 2^-20 others are expected to fit by chance."""
+"""A subset of many counts as *the* subset when fewer than 2^-20 are expected to fit by chance."""
+
+LOG2_CHANCE_OF_ALL = -7.0
+"""The same where all subsets were formed, so that a second one would have been seen."""
+
+
+class _Subset(NamedTuple):
+    """Units to be mirrored, whether no others would do, and how they were found."""
+
+    members: np.ndarray
+    only_one: bool
+    method: Method
 
 
 class SignResolution(NamedTuple):
@@ -41,7 +53,7 @@ class SignResolution(NamedTuple):
         zero (intercepts are in the network).
     identified : bool
         Whether the data decide every sign.
-    method : {"independent", "lattice", "annihilated", "canonical"}
+    method : {"independent", "subset", "annihilated", "canonical"}
         How the signs were found.
     """
 
@@ -73,34 +85,28 @@ def resolve_signs(
     -------
     SignResolution
     """
-    k = network.n_hidden
     V, A = network.V, network.A
     slopes = V[:-1] if intercept else V
     target = linear[:-1] if intercept else linear
     mirrors = _outer_products(slopes, A)
     scale = max(np.abs(target).max(initial=0.0), np.linalg.norm(mirrors, axis=1).max(initial=0.0))
     tol = tol * max(scale, np.finfo(float).tiny)
-    method: Method = "canonical"
-    flipped = np.zeros(k, bool)
-    found = _binary_solution(mirrors, -target.ravel(), tol)
-    if found is not None:
-        flipped, method = found
-    elif (kept := _beside_always_on(A, target, tol)) is not None:
-        found = _binary_solution(
-            _outer_products(kept.T @ slopes, A), -(kept.T @ target).ravel(), tol
-        )
-        if found is not None:
-            flipped, method = found[0], "annihilated"
+    side = V[0] / np.linalg.norm(V, axis=0)
+    found = _subset_of_sum(mirrors, -target.ravel(), tol, side)
+    if found is None and (kept := _beside_always_on(A, target, tol)) is not None:
+        mirrors = _outer_products(kept.T @ slopes, A)
+        found = _subset_of_sum(mirrors, -(kept.T @ target).ravel(), tol, side)
+        found = found and found._replace(method="annihilated")
     if found is None:
-        flipped = _active_at_origin(V, intercept)
-    network, linear = mirror(network, linear, flipped)
+        found = _Subset(_active_at_origin(V, intercept), False, "canonical")
+    network, linear = mirror(network, linear, found.members)
     if intercept:
         c = network.c + linear[-1]
         network = TwoLayerNetwork(network.V, A, c, network.activation)
         linear = np.vstack([linear[:-1], np.zeros_like(linear[-1:])])
-    if np.linalg.norm(linear) <= np.sqrt(max(k, 1)) * tol:
+    if np.linalg.norm(linear) <= np.sqrt(max(len(A), 1)) * tol:
         linear = np.zeros_like(linear)
-    return SignResolution(network, linear, found is not None, method)
+    return SignResolution(network, linear, found.only_one, found.method)
 
 
 def mirror(
@@ -132,24 +138,31 @@ def _outer_products(slopes: np.ndarray, A: np.ndarray) -> np.ndarray:
     return (slopes.T[:, :, None] * A[:, None, :]).reshape(len(A), -1)
 
 
-def _binary_solution(
-    vectors: np.ndarray, target: np.ndarray, tol: float
-) -> tuple[np.ndarray, Method] | None:
-    """Subset of the vectors that sums to the target, and how it was found; None if none does."""
+def _subset_of_sum(
+    vectors: np.ndarray, target: np.ndarray, tol: float, side: np.ndarray
+) -> _Subset | None:
+    """Subset of the vectors that sums to the target, that of least ``side``; None if none does."""
     k = len(vectors)
     tol = np.sqrt(max(k, 1)) * tol
     if k == 0:
-        return (np.zeros(0, bool), "independent") if np.linalg.norm(target) <= tol else None
+        fits = np.linalg.norm(target) <= tol
+        return _Subset(np.zeros(0, bool), True, "independent") if fits else None
     if k <= vectors.shape[1]:
         singular = np.linalg.svd(vectors, compute_uv=False)
         if singular[-1] > 4 * tol:
             chosen = np.linalg.lstsq(vectors.T, target, rcond=None)[0] > 0.5
             fits = np.linalg.norm(chosen @ vectors - target) <= tol
-            return (chosen, "independent") if fits else None
+            return _Subset(chosen, True, "independent") if fits else None
     found = subset_sum(vectors, target, tol)
-    if found.chosen is None or found.log2_chance > LOG2_CHANCE:
+    if found.chosen is None:
         return None
-    return found.chosen, "lattice"
+    if found.matching is None:
+        only_one = found.log2_chance <= LOG2_CHANCE
+        return _Subset(found.chosen, True, "subset") if only_one else None
+    if found.log2_chance > LOG2_CHANCE_OF_ALL:
+        return None
+    least = np.argmin(found.matching @ side)
+    return _Subset(found.matching[least], len(found.matching) == 1, "subset")
 
 
 def _beside_always_on(A: np.ndarray, target: np.ndarray, tol: float) -> np.ndarray | None:

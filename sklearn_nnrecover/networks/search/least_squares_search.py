@@ -23,6 +23,7 @@ import numpy as np
 from scipy.linalg.lapack import dtrtrs
 
 from sklearn_nnrecover.linalg.steps import Step, Steps
+from sklearn_nnrecover.networks.model.balanced_units import balanced_sets
 from sklearn_nnrecover.networks.model.rectified_activations import RELU, Activation
 from sklearn_nnrecover.networks.model.two_layer_network import (
     Samples,
@@ -52,6 +53,10 @@ ZERO_RESIDUAL = 10.0
 # Bounds on the length of units that have no scale gauge, in whitened coordinates, start by start:
 # without one, units run away to serve a single extreme sample.
 NORM_BOUNDS = (1.5, 4.0, np.inf)
+# Sums of linear functions, relative to the longest, that a descent may make up for when their units
+# are mirrored; and most such sets that are tried.
+BALANCED = 0.3
+MOST_BALANCED = 6
 # Relative distance of two units that are the same unit.
 SAME_UNIT = 1e-3
 
@@ -129,6 +134,21 @@ def jitter(
         if trial.loss < at.loss:
             if trial.loss < at.loss * (1 - descent.margin):
                 left, factored = n_trials, None
+            at = trial
+    return at
+
+
+def mirror_balanced_units(descent: Descent, at: Projection) -> Projection:
+    """Descend from the mirror images of sets of units that nearly allow it: likely rivals."""
+    k = at.V.shape[1]
+    functions = at.V.T[:, :, None] * at.coefficients[:k, None, :]
+    if descent.problem.samples.intercept:
+        functions = functions[:, :-1]
+    for members in balanced_sets(functions.reshape(k, -1), BALANCED)[:MOST_BALANCED]:
+        mirrored = at.V.copy()
+        mirrored[:, members] *= -1
+        trial = descent.run(mirrored, beat=at.loss)
+        if trial.loss < at.loss:
             at = trial
     return at
 
@@ -277,6 +297,8 @@ def search_least_squares(
     n_agreeing = count_agreeing(descent, ends, best)
     if not is_exact(best, samples):
         best = jitter(descent, best, rng, n_trials=n_polish)
+        if piecewise_linear and n_init > 1:
+            best = mirror_balanced_units(descent, best)
     best = descent.run(best.V, tol=1e-12, max_iter=200)
     yield Step(best.loss, 0.0, best.V)
     return Search(

@@ -100,3 +100,70 @@ def test_units_with_open_sides_are_not_claimed(rng):
         assert not any(unit["identified"] for unit in net.report_.units)
         assert np.isinf(net.coefs_std_[0]).all()
         np.testing.assert_allclose(net.predict(X), y[:, 0] if y.ndim == 1 else y, atol=1e-9)
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize(("n_features", "n_outputs"), [(1, 1), (3, 1), (3, 2)])
+def test_a_hard_sigmoid_has_two_networks(rng, dtype, n_features, n_outputs):
+    # relu(t + 1) - relu(t - 1) = 2 - relu(1 - t) + relu(-t - 1).
+    X = rng.standard_normal((400, n_features)).astype(dtype)
+    t = X @ rng.standard_normal((n_features, 1))
+    t /= 1.5 * t.std()
+    y = np.maximum(t + 1, 0) - np.maximum(t - 1, 0)
+    np.testing.assert_allclose(2 - np.maximum(1 - t, 0) + np.maximum(-t - 1, 0), y, atol=1e-5)
+    Y = (y * rng.uniform(0.5, 2, n_outputs)).astype(dtype)
+    for n_hidden in (2, "auto"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", RecoveryWarning)
+            net = ReLUNetRecovery(n_hidden, random_state=0).fit(X, Y)
+        assert net.report_.status != "exact"
+        assert not any(net.report_.identified)
+        if dtype == np.float64:
+            assert net.n_hidden_ == 2
+
+
+def test_a_hard_sigmoid_behind_noise_is_not_claimed(rng):
+    X = rng.standard_normal((1500, 3))
+    t = X @ rng.standard_normal(3)
+    t /= t.std()
+    u = np.maximum(X @ rng.standard_normal(3), 0)
+    y = np.maximum(t + 0.5, 0) - np.maximum(t - 0.5, 0) + u / u.std()
+    net = ReLUNetRecovery(3, random_state=0)
+    with pytest.warns(RecoveryWarning, match="several solutions fit nearly as well"):
+        net.fit(X, y + 0.03 * rng.standard_normal(1500))
+    assert net.report_.status == "partial"
+    assert np.count_nonzero(net.report_.identified) == 1
+    assert np.isinf(net.coefs_std_[0]).sum() == 6
+
+
+def test_units_whose_linear_functions_sum_to_zero(rng):
+    W = rng.standard_normal((3, 4))
+    W[:, 2] = -W[:, 0] - W[:, 1]
+    _, _, samples, network = samples_of(
+        rng, W, np.ones((4, 1)), bias=-W.sum(axis=0) / 2, intercept=True
+    )
+    assert open_sides(network, samples).tolist() == [True, True, True, False]
+    _, _, samples, network = samples_of(
+        rng, W, np.array([[1.0], [1.0], [0.9], [1.0]]), bias=-W.sum(axis=0) / 2, intercept=True
+    )
+    assert not open_sides(network, samples).any()
+
+
+def test_a_hard_sigmoid_among_many_units(rng):
+    W = rng.standard_normal((3, 14))
+    W[:, 5] = W[:, 11]
+    A = rng.standard_normal((14, 1))
+    A[5] = -A[11]
+    bias = -W.sum(axis=0) / 2 + 0.1 * rng.standard_normal(14)
+    _, _, samples, network = samples_of(rng, W, A, bias=bias, intercept=True, n=2000)
+    assert np.flatnonzero(open_sides(network, samples)).tolist() == [5, 11]
+
+
+@pytest.mark.parametrize("k", [8, 14, 40])
+def test_three_units_that_balance_each_other_among_many(rng, k):
+    W, A = rng.standard_normal((6, k)), rng.standard_normal((k, 2))
+    W[:, 2] = -W[:, 0] - W[:, 1]
+    A[:3] = A[0]
+    bias = -W.sum(axis=0) / 2 + 0.1 * rng.standard_normal(k)
+    _, _, samples, network = samples_of(rng, W, A, bias=bias, intercept=True, n=2000)
+    assert np.flatnonzero(open_sides(network, samples)).tolist() == [0, 1, 2]

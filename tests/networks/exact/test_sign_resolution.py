@@ -35,7 +35,12 @@ def test_mirroring_keeps_the_function(rng):
 
 @pytest.mark.parametrize(
     ("p", "k", "m", "method"),
-    [(6, 4, 1, "independent"), (5, 10, 3, "independent"), (11, 30, 1, "lattice")],
+    [
+        (6, 4, 1, "independent"),
+        (5, 10, 3, "independent"),
+        (11, 30, 1, "subset"),
+        (16, 30, 1, "subset"),
+    ],
 )
 @pytest.mark.parametrize("intercept", [True, False])
 def test_signs_are_found(rng, p, k, m, method, intercept):
@@ -87,3 +92,18 @@ def test_more_units_than_one_coarse_equation_can_sign_stay_undecided(rng):
     network = random_network(rng, 2, 40, 1)
     mirrored, linear = with_wrong_sides(network, rng)
     assert not resolve_signs(mirrored, linear, intercept=True).identified
+
+
+def test_both_sides_of_a_hard_sigmoid_fit_and_one_of_them_is_canonical(rng):
+    network = random_network(rng, 5, 4, 1)
+    V, A = network.V.copy(), network.A.copy()
+    V[:-1, 3], A[3] = V[:-1, 1], -A[1]
+    hard = TwoLayerNetwork(V, A, network.c)
+    Z = np.column_stack([rng.standard_normal((30, 4)), np.ones(30)])
+    outcomes = [resolve_signs(*with_wrong_sides(hard, rng), intercept=True) for _ in range(6)]
+    for signs in outcomes:
+        assert not signs.identified
+        assert signs.method == "subset"
+        assert not signs.linear.any()
+        np.testing.assert_allclose(signs.network.predict(Z), hard.predict(Z), atol=1e-10)
+        np.testing.assert_allclose(signs.network.V, outcomes[0].network.V)

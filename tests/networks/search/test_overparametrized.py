@@ -103,6 +103,7 @@ def test_duplicates_and_dead_units_are_eliminated(seed, rng):
     X, y, _ = make_relu_network(300, 4, n_hidden=3, n_outputs=2, random_state=seed)
     samples, _ = design_of(X, y)
     V = rng.standard_normal((5, 3))
+    V[-1] *= 0.3  # A unit without a kink among the samples would be eliminated, rightly.
     samples = samples._replace(Y=np.maximum(samples.Z @ V, 0) @ rng.standard_normal((3, 2)))
     dead, always_on = np.r_[np.zeros(4), -1.0], np.r_[np.zeros(4), 1.0]
     many = np.column_stack([V, -V[:, 0], 2 * V[:, 1], dead, always_on])
