@@ -17,7 +17,6 @@ from sklearn_nnrecover.networks.evidence.error_bars import (
     UserWeights,
     mark_not_pinned,
     standard_errors,
-    units_moved_by_rivals,
 )
 from sklearn_nnrecover.networks.evidence.lack_of_fit import LackOfFit, lack_of_fit
 from sklearn_nnrecover.networks.evidence.noiseless_verdict import noiseless_verdict
@@ -103,10 +102,8 @@ class MomentNetMixin(StoredNetMixin):
                 )
                 verdict = verdict._replace(reason=reason)
         else:
-            rivals = units_moved_by_rivals(
-                recovery.network, judged.errors, recovery.search.rivals, design
-            )
-            verdict = noisy_verdict(seen, part, design, judged.evidence.lack_of_fit, rivals)
+            test = judged.evidence.lack_of_fit
+            verdict = noisy_verdict(seen, part, design, test, judged.errors)
         open_units = np.array([not unit["identified"] for unit in verdict.units], dtype=bool)
         errors = mark_not_pinned(judged.errors, open_units, part.intercept)
         self._store(recovery.network, design, errors)

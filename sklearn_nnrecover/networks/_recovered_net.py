@@ -8,11 +8,7 @@ import numpy as np
 
 from sklearn_nnrecover.exceptions import RecoveryWarning
 from sklearn_nnrecover.networks._stored_net import StoredNetMixin, recovery_in_fitted_order
-from sklearn_nnrecover.networks.evidence.error_bars import (
-    mark_not_pinned,
-    standard_errors,
-    units_moved_by_rivals,
-)
+from sklearn_nnrecover.networks.evidence.error_bars import mark_not_pinned, standard_errors
 from sklearn_nnrecover.networks.evidence.lack_of_fit import lack_of_fit
 from sklearn_nnrecover.networks.evidence.noiseless_verdict import noiseless_verdict
 from sklearn_nnrecover.networks.evidence.noisy_verdict import noisy_verdict
@@ -41,9 +37,8 @@ class RecoveredNetMixin(StoredNetMixin):
                 # Robust estimates prove nothing, even where no noise was met.
                 verdict = verdict._replace(status="approximate", proof=None)
         else:
-            rivals = units_moved_by_rivals(network, errors, recovery.search.rivals, design)
             test = lack_of_fit(network, samples, rng)
-            verdict = noisy_verdict(recovery, samples, design, test, rivals)
+            verdict = noisy_verdict(recovery, samples, design, test, errors)
         open_units = np.array([not unit["identified"] for unit in verdict.units], dtype=bool)
         errors = mark_not_pinned(errors, open_units, samples.intercept)
 

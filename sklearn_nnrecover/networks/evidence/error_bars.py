@@ -44,6 +44,8 @@ FLAT = 1e-14
 MOVED = 6.0
 # Rivals count when their n m log(RSS) is within this of the best: the likelihood ratio e^-3.
 RIVAL_WINDOW = 6.0
+# Beyond this share of the weights, linear error propagation and a claim on the unit both fail.
+LARGEST_ERROR = 0.5
 
 
 class UserWeights(NamedTuple):
@@ -280,6 +282,33 @@ def units_moved_by_rivals(
         rows, columns = linear_sum_assignment(np.minimum(distance, 100 * moved))
         result[rows] |= distance[rows, columns] > moved
     return result
+
+
+def units_too_uncertain(
+    network: TwoLayerNetwork, errors: UserWeights, design: Design, *, share: float = LARGEST_ERROR
+) -> np.ndarray:
+    """Units whose standard errors are no small part of their weights.
+
+    Parameters
+    ----------
+    network : TwoLayerNetwork
+        The optimum.
+    errors : UserWeights
+        Its standard errors.
+    design : Design
+        Map to the user's coordinates.
+    share : float, default=.5
+        Share of the input weights' norm, or of the output weights', that the norm of their
+        standard errors may have.
+
+    Returns
+    -------
+    ndarray of shape (k,) of bool
+    """
+    weights = user_weights(network, design)
+    inputs = np.linalg.norm(errors.W, axis=0) >= share * np.linalg.norm(weights.W, axis=0)
+    outputs = np.linalg.norm(errors.A, axis=1) >= share * np.linalg.norm(weights.A, axis=1)
+    return np.asarray(inputs | outputs)
 
 
 def _unit_rows(weights: UserWeights) -> np.ndarray:

@@ -141,7 +141,7 @@ def jacobian(network: TwoLayerNetwork, samples: Samples, rows: slice) -> np.ndar
         J[:, output, k * q + output : k * (q + m) : m] = hidden
         if samples.intercept:
             J[:, output, k * (q + m) + output] = 1.0
-    return J.reshape(n * m, -1)
+    return J.reshape(n * m, J.shape[2])
 
 
 def jacobian_factor(network: TwoLayerNetwork, samples: Samples) -> np.ndarray:

@@ -1,9 +1,10 @@
 """From the evidence on a least-squares optimum under noise to a status and one plain reason.
 
 ``"approximate"`` needs two searches that ended in the same optimum, residuals without structure
-that further hinges would explain, and every unit seen on rows enough, without a rival solution. The
-best of many units explains some of pure noise too: a lower information criterion than that of no
-units is asked for.
+that further hinges would explain, and every unit pinned down: seen on rows enough, with a kink that
+no linear function replaces, with standard errors below half its weights, and without a rival
+solution. The best of many units explains some of pure noise too: a lower information criterion than
+that of no units is asked for.
 """
 
 from __future__ import annotations
@@ -12,7 +13,13 @@ from typing import Any
 
 import numpy as np
 
+from sklearn_nnrecover.networks.evidence.error_bars import (
+    UserWeights,
+    units_moved_by_rivals,
+    units_too_uncertain,
+)
 from sklearn_nnrecover.networks.evidence.identification import identify
+from sklearn_nnrecover.networks.evidence.kink_evidence import KINK_LEVEL, kink_p_values
 from sklearn_nnrecover.networks.evidence.lack_of_fit import LackOfFit
 from sklearn_nnrecover.networks.evidence.verdict import (
     LACK_OF_FIT_LEVEL,
@@ -37,37 +44,34 @@ def noisy_verdict(
     samples: Samples,
     design: Design,
     fit_test: LackOfFit,
-    rival_units: np.ndarray,
+    errors: UserWeights,
 ) -> Verdict:
     """Judge a least-squares optimum under noise.
 
     Parameters
     ----------
     recovery : Recovery
-        The optimum; its ``search`` counts the runs that agree.
+        The optimum; its ``search`` counts the runs that agree, and holds the rival solutions.
     samples : Samples
         Samples in design coordinates.
     design : Design
         Map to the user's coordinates.
     fit_test : LackOfFit
         Test of the residuals.
-    rival_units : ndarray of bool, shape (k,)
-        Units that a minimum of nearly the same loss places elsewhere.
+    errors : UserWeights
+        Standard errors.
 
     Returns
     -------
     Verdict
     """
-    network, p = recovery.network, samples.Z.shape[1]
+    network = recovery.network
     identification = identify(network, samples, tolerance=1e-6)
     units = describe_units(network, identification, samples, design)
-    telling = samples.weight @ network.activation.telling_rows(samples.Z @ network.V)
-    for unit, count, rival in zip(units, telling, rival_units, strict=True):
-        if unit["identified"] and rival:
-            unit["problem"] = "several solutions fit nearly as well"
-        elif unit["identified"] and count < NOISY_ACTIVE_ROWS * p:
-            rows = rows_that_tell(network.activation)
-            unit["problem"] = f"too few {rows}: error bars need {NOISY_ACTIVE_ROWS * p}"
+    doubts = _doubts(recovery, samples, design, errors)
+    for unit, doubt in zip(units, doubts, strict=True):
+        if unit["identified"]:
+            unit["problem"] = doubt
         unit["identified"] = unit["problem"] is None
     spare = samples.weight.sum() * samples.Y.shape[1] - identification.n_parameters
     gain = bic(_loss_without_units(samples), 0, samples)
@@ -113,7 +117,7 @@ def noisy_verdict(
             sum(unit["identified"] for unit in units),
             len(units),
             all(unit["identified"] for unit in units),
-            "active rows enough, no rival solution",
+            "rows enough, a kink, weights beyond their standard errors, no rival solution",
         ),
     ]
     good = sum(unit["identified"] for unit in units)
@@ -152,6 +156,32 @@ def noisy_verdict(
         status = "partial" if good else "not_recovered"
         reason = f"The data do not pin down {unpinned(units)}; more samples or less noise would."
     return withdrawn(Verdict(status, reason, None, conditions, units))
+
+
+def _doubts(
+    recovery: Recovery, samples: Samples, design: Design, errors: UserWeights
+) -> list[str | None]:
+    """What noise leaves open about each unit; None if nothing."""
+    network, p = recovery.network, samples.Z.shape[1]
+    rivals = recovery.search.rivals if recovery.search else []
+    moved = units_moved_by_rivals(network, errors, rivals, design)
+    vague = units_too_uncertain(network, errors, design)
+    kinks = kink_p_values(network, samples)
+    telling = samples.weight @ network.activation.telling_rows(samples.Z @ network.V)
+    doubts: list[str | None] = []
+    for j in range(network.n_hidden):
+        if moved[j]:
+            doubts.append("several solutions fit nearly as well")
+        elif telling[j] < NOISY_ACTIVE_ROWS * p:
+            rows = rows_that_tell(network.activation)
+            doubts.append(f"too few {rows}: error bars need {NOISY_ACTIVE_ROWS * p}")
+        elif kinks[j] > KINK_LEVEL:
+            doubts.append("a linear function fits as well in its place")
+        elif vague[j]:
+            doubts.append("its standard errors exceed half its weights")
+        else:
+            doubts.append(None)
+    return doubts
 
 
 def _loss_without_units(samples: Samples) -> float:

@@ -71,7 +71,8 @@ def open_sides(network: TwoLayerNetwork, samples: Samples) -> np.ndarray:
         mirrors = mirrors[:, :-1]
     kinked = np.flatnonzero(~linear)
     balanced = np.zeros(k, dtype=bool)
-    for members in balanced_sets(mirrors[kinked].reshape(len(kinked), -1), rounding):
+    functions = mirrors.reshape(k, mirrors.shape[1] * mirrors.shape[2])
+    for members in balanced_sets(functions[kinked], rounding):
         balanced[kinked[members]] = True
     if not linear.any():
         return balanced

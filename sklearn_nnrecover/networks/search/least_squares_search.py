@@ -144,7 +144,8 @@ def mirror_balanced_units(descent: Descent, at: Projection) -> Projection:
     functions = at.V.T[:, :, None] * at.coefficients[:k, None, :]
     if descent.problem.samples.intercept:
         functions = functions[:, :-1]
-    for members in balanced_sets(functions.reshape(k, -1), BALANCED)[:MOST_BALANCED]:
+    functions = functions.reshape(k, functions.shape[1] * functions.shape[2])
+    for members in balanced_sets(functions, BALANCED)[:MOST_BALANCED]:
         mirrored = at.V.copy()
         mirrored[:, members] *= -1
         trial = descent.run(mirrored, beat=at.loss)
