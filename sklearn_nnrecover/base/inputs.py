@@ -67,7 +67,7 @@ class FloatInputMixin:
 
     def __sklearn_tags__(self) -> Tags:
         # Every estimator that mixes this in has BaseEstimator behind it.
-        tags = super().__sklearn_tags__()  # type: ignore[misc]
+        tags = super().__sklearn_tags__()  # type: ignore[misc]  # of the base estimator
         if tags.transformer_tags is not None:
             tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags
