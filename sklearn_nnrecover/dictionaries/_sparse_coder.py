@@ -6,19 +6,23 @@ from typing import Any
 
 import numpy as np
 import scipy.sparse as sp
-from joblib import effective_n_jobs
 from sklearn.base import ClassNamePrefixFeaturesOutMixin, TransformerMixin
-from sklearn.utils import gen_even_slices
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.parallel import Parallel, delayed
 from sklearn.utils.validation import check_array, check_is_fitted
 
-from ..base.inputs import FloatInputMixin
-from .encoders import CodeRule, encode
-from .samples import Samples, feature_mean, refuse_overflow
-from .spherical_mixture import nearest_mean, one_hot
-from .support_growth import description_length
+from sklearn_nnrecover.base.inputs import FloatInputMixin
+from sklearn_nnrecover.dictionaries.encoders import CodeRule, encode
+from sklearn_nnrecover.dictionaries.samples import (
+    BLOCK_MEBIBYTES,
+    Samples,
+    feature_mean,
+    refuse_overflow,
+)
+from sklearn_nnrecover.dictionaries.spherical_mixture import nearest_mean, one_hot
+from sklearn_nnrecover.dictionaries.support_growth import description_length
 
+MAX_ROWS = 8192  # coded at a time: enough blocks for the threads to share
 ROUNDINGS = 16.0  # in units of machine epsilon times the samples: smaller differences are none
 
 
@@ -147,23 +151,21 @@ class SparseCoderMixin(FloatInputMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         return X
 
     def _encode(self, X: Any) -> sp.csr_array:
-        """Codes of validated samples, in their dtype; rows are shared among threads."""
+        """Codes of validated samples, in their dtype; threads share blocks of rows.
+
+        Blocks do not depend on the number of threads, so that no bit of the codes does.
+        """
         D = self.components_.astype(X.dtype)
         samples = Samples(X, self.mean_ if self.center else None)
         gram = None if self.model == "mixture" else D @ D.T
+        bytes_per_row = max(16 * X.shape[1], BLOCK_MEBIBYTES * 2**20 // MAX_ROWS)
 
-        def code(part: slice) -> list[sp.csr_array]:
-            rows = [slice(part.start + s.start, part.start + s.stop) for s in _slices(part, D)]
-            return [self._code_block(samples.read(here, X.dtype), D, gram) for here in rows]
+        def code(here: slice) -> sp.csr_array:
+            return self._code_block(samples.read(here, X.dtype), D, gram)
 
-        n_jobs = min(effective_n_jobs(self.n_jobs), max(X.shape[0], 1))
-        if n_jobs == 1:
-            blocks = code(slice(0, X.shape[0]))
-        else:
-            parts = Parallel(n_jobs=n_jobs, prefer="threads")(
-                delayed(code)(part) for part in gen_even_slices(X.shape[0], n_jobs)
-            )
-            blocks = [block for part in parts for block in part]
+        blocks = Parallel(n_jobs=self.n_jobs, prefer="threads")(
+            delayed(code)(here) for here in samples.slices(bytes_per_row)
+        )
         return sp.csr_array(blocks[0] if len(blocks) == 1 else sp.vstack(blocks, format="csr"))
 
     def _code_block(self, X: np.ndarray, D: np.ndarray, gram: np.ndarray | None) -> sp.csr_array:
@@ -188,9 +190,3 @@ class SparseCoderMixin(FloatInputMixin, ClassNamePrefixFeaturesOutMixin, Transfo
             total += float(np.einsum("ij,ij->", block, block, dtype=np.float64))
             n_nonzero += codes.nnz
         return left, total, n_nonzero
-
-
-def _slices(part: slice, D: np.ndarray) -> list[slice]:
-    """Slices of a part of the samples, small enough to keep memory at a few blocks."""
-    shape = np.empty((part.stop - part.start, 0))
-    return Samples(shape).slices(8 * (4 * len(D) + 4 * D.shape[1]))

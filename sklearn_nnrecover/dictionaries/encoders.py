@@ -11,7 +11,8 @@ relu       |z_i| > threshold                               sign(z_i) (|z_i| - th
 jumprelu   |z_i| > threshold_i, one for each atom          z_i
 top-k      the n_nonzero largest |z_i|                     least squares on the active atoms
 omp        orthogonal matching pursuit, ``n_nonzero``      least squares on the active atoms
-           atoms at most; stops at ``threshold``
+           atoms at most; stops at ``threshold``, and
+           drops coefficients that fell to it
 ========== =============================================== ====================================
 
 Non-negative codes use z in place of |z| (then "relu" is relu(D x + b) with bias b = -threshold, the
@@ -25,8 +26,6 @@ equation (2) and Theorem 3.
 
 from __future__ import annotations
 
-import itertools
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -36,10 +35,16 @@ from sklearn_nnrecover.dictionaries.orthogonal_matching_pursuit import (
     block_rows,
     orthogonal_matching_pursuit,
 )
+from sklearn_nnrecover.dictionaries.supports import csr_to_padded as csr_to_padded
+from sklearn_nnrecover.dictionaries.supports import least_squares_values as least_squares_values
+from sklearn_nnrecover.dictionaries.supports import (
+    nonnegative_least_squares as nonnegative_least_squares,
+)
+from sklearn_nnrecover.dictionaries.supports import padded_to_csr as padded_to_csr
+from sklearn_nnrecover.dictionaries.supports import prune
+from sklearn_nnrecover.dictionaries.wider_search import search_wider
 
 ENCODERS = ("threshold", "relu", "jumprelu", "top-k", "omp")
-SEARCHED_FIRST = 12  # atoms tried as the first one where the greedy choice left too much
-MAX_SUPPORTS = 300  # up to which all are tried
 THRESHOLDING = ("threshold", "relu", "jumprelu")
 
 
@@ -95,13 +100,15 @@ def encode(
         return _thresholded(X, D, rule)
     gram = D @ D.T if gram is None else gram
     if rule.encoder == "omp":
+        min_correlation = float(np.max(rule.threshold))
         pursuit = orthogonal_matching_pursuit(
             X,
             D,
             rule.n_nonzero,
             gram=gram,
-            min_correlation=float(np.max(rule.threshold)),
+            min_correlation=min_correlation,
             nonnegative=rule.nonnegative,
+            follow=False,
         )
         atoms, values = pursuit.atoms, pursuit.values
         square = np.einsum("ij,ij->i", X, X)
@@ -109,7 +116,18 @@ def encode(
         resolved = 16 * np.finfo(X.dtype).eps * square
         doubtful = np.flatnonzero(pursuit.residual_square > np.maximum(rule.search_above, resolved))
         if len(doubtful):
-            atoms, values = _search_wider(X, D, gram, rule, atoms, values, doubtful)
+            atoms[doubtful], values[doubtful] = search_wider(
+                X[doubtful],
+                D,
+                gram,
+                atoms[doubtful],
+                values[doubtful],
+                enough=rule.search_above,
+                min_correlation=min_correlation,
+                nonnegative=rule.nonnegative,
+            )
+        if min_correlation > 0:
+            atoms, values = prune(gram, atoms, values, rule.n_nonzero, min_correlation)
     else:
         atoms, active, _ = strongest_atoms(X, D, rule.n_nonzero, rule)
         values = least_squares_values(X, D, gram, atoms, active)
@@ -152,167 +170,6 @@ def balanced_threshold(
     strength.sort(axis=0)
     index = np.clip(np.ceil((1 - np.asarray(usage)) * len(X)).astype(int), 0, len(X) - 1)
     return np.maximum(strength[index, np.arange(len(D))].astype(np.float64), 0.0)
-
-
-def padded_to_csr(atoms: np.ndarray, values: np.ndarray, n_components: int) -> sparse.csr_array:
-    """Turn padded codes (zero values mean nothing) into canonical CSR."""
-    n_samples, width = atoms.shape
-    order = np.argsort(atoms, axis=1, kind="stable")
-    atoms = np.take_along_axis(atoms, order, axis=1)
-    values = np.take_along_axis(values, order, axis=1)
-    kept = values != 0
-    indptr = np.concatenate([[0], np.cumsum(kept.sum(axis=1))])
-    if kept.all():
-        indices, data = atoms.ravel(), values.ravel()
-    else:
-        indices, data = atoms[kept], values[kept]
-    index_dtype = np.int32 if n_samples * width < 2**31 else np.int64
-    return sparse.csr_array(
-        (data, indices.astype(index_dtype), indptr.astype(index_dtype)),
-        shape=(n_samples, n_components),
-    )
-
-
-def csr_to_padded(codes: sparse.csr_array) -> tuple[np.ndarray, np.ndarray]:
-    """Supports of canonical CSR as a padded array, and the mask of its entries."""
-    counts = np.diff(codes.indptr)
-    width = max(int(counts.max(initial=1)), 1)
-    active = np.arange(width) < counts[:, None]
-    atoms = np.zeros((codes.shape[0], width), dtype=np.int32)
-    atoms[active] = codes.indices
-    return atoms, active
-
-
-def least_squares_values(
-    X: np.ndarray, D: np.ndarray, gram: np.ndarray, atoms: np.ndarray, active: np.ndarray
-) -> np.ndarray:
-    """Least-squares coefficients on given supports.
-
-    Parameters
-    ----------
-    X, D, gram : ndarrays
-        Samples, unit-norm atoms and ``D @ D.T``.
-    atoms : ndarray of shape (n_samples, width)
-        Padded supports.
-    active : ndarray of shape (n_samples, width), bool
-        Which entries of ``atoms`` count.
-
-    Returns
-    -------
-    values : ndarray of shape (n_samples, width)
-        0 where not active. Supports of dependent atoms get the solution of a system whose diagonal
-        is raised by a few roundings.
-    """
-    width = atoms.shape[1]
-    values = np.zeros(atoms.shape, dtype=X.dtype)
-    lift = 1 + 8 * np.finfo(X.dtype).eps * width
-    diagonal = np.arange(width)
-    block = max(16, 2**21 // (X.itemsize * width * (X.shape[1] + width)))
-    for start in range(0, len(X), block):
-        here = slice(start, start + block)
-        on, support = active[here], atoms[here]
-        system = gram[support[:, :, None], support[:, None, :]] * (on[:, :, None] & on[:, None, :])
-        system[:, diagonal, diagonal] = lift
-        moments = np.matmul(D[support], X[here][:, :, None]) * on[:, :, None]
-        values[here] = np.linalg.solve(system, moments)[:, :, 0]
-    return values
-
-
-def nonnegative_least_squares(
-    X: np.ndarray, D: np.ndarray, gram: np.ndarray, atoms: np.ndarray, values: np.ndarray
-) -> np.ndarray:
-    """Drop atoms with negative coefficients and refit the others until none is left."""
-    values = values.copy()
-    for _ in range(atoms.shape[1]):
-        rows = np.flatnonzero((values < 0).any(axis=1))
-        if not len(rows):
-            break
-        values[rows] = least_squares_values(X[rows], D, gram, atoms[rows], values[rows] > 0)
-    return np.maximum(values, 0)
-
-
-def _search_wider(
-    X: np.ndarray,
-    D: np.ndarray,
-    gram: np.ndarray,
-    rule: CodeRule,
-    atoms: np.ndarray,
-    values: np.ndarray,
-    rows: np.ndarray,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Search the supports of some rows again and keep what leaves less.
-
-    Where supports are few, all of them are tried. Else tried are pursuits that begin with each of
-    the ``SEARCHED_FIRST`` best correlated atoms, and one on twice as many atoms, pruned by dropping
-    the smallest coefficients.
-    """
-    Y, kept_width = X[rows], atoms.shape[1]
-    best, weights = atoms[rows], values[rows]
-    loss = _loss(Y, D, best, weights)
-
-    def keep(support: np.ndarray, fitted: np.ndarray) -> None:
-        if rule.nonnegative:
-            fitted = nonnegative_least_squares(Y, D, gram, support, fitted)
-        found = _loss(Y, D, support, fitted)
-        better = found < 0.9 * loss
-        best[better], weights[better], loss[better] = support[better], fitted[better], found[better]
-
-    if math.comb(len(D), kept_width) <= MAX_SUPPORTS:
-        support = _nearest_span(Y, D, kept_width)
-        keep(support, least_squares_values(Y, D, gram, support, np.ones(support.shape, bool)))
-    else:
-        n_first = min(SEARCHED_FIRST, len(D))
-        order = np.argsort(-correlations(Y, D, rule.nonnegative), axis=1)[:, :n_first]
-        for column in order.T[1:] if kept_width > 1 else ():
-            pursuit = orthogonal_matching_pursuit(
-                Y, D, kept_width, gram=gram, nonnegative=rule.nonnegative, first=column
-            )
-            keep(pursuit.atoms, pursuit.values)
-        width = min(2 * kept_width, len(D), X.shape[1])
-        if width > kept_width:
-            wide = orthogonal_matching_pursuit(Y, D, width, gram=gram, nonnegative=rule.nonnegative)
-            keep(*_pruned(Y, D, gram, wide.atoms, wide.values, kept_width))
-    atoms, values = atoms.copy(), values.copy()
-    atoms[rows], values[rows] = best, weights
-    return atoms, values
-
-
-def _nearest_span(X: np.ndarray, D: np.ndarray, width: int) -> np.ndarray:
-    """The ``width`` atoms whose span is nearest to each row, of all there are."""
-    supports = np.array(list(itertools.combinations(range(len(D)), width)), dtype=np.int32)
-    bases = np.linalg.qr(D[supports].transpose(0, 2, 1))[0]
-    nearest = np.empty(len(X), dtype=np.intp)
-    block = max(16, 2**21 // (X.itemsize * len(supports) * width))
-    for start in range(0, len(X), block):
-        here = slice(start, start + block)
-        nearest[here] = np.square(X[here] @ bases).sum(axis=2).argmax(axis=0)
-    return supports[nearest]
-
-
-def _loss(X: np.ndarray, D: np.ndarray, atoms: np.ndarray, values: np.ndarray) -> np.ndarray:
-    residual = X - padded_to_csr(atoms, values, len(D)) @ D
-    return np.einsum("ij,ij->i", residual, residual)
-
-
-def _pruned(
-    X: np.ndarray,
-    D: np.ndarray,
-    gram: np.ndarray,
-    atoms: np.ndarray,
-    values: np.ndarray,
-    width: int,
-) -> tuple[np.ndarray, np.ndarray]:
-    """Drop the smallest coefficient and refit until ``width`` atoms are left."""
-    active = values != 0
-    for _ in range(atoms.shape[1] - width):
-        over = np.flatnonzero(active.sum(axis=1) > width)
-        if not len(over):
-            break
-        weakest = np.where(active[over], np.abs(values[over]), np.inf).argmin(axis=1)
-        active[over, weakest] = False
-        values = least_squares_values(X, D, gram, atoms, active)
-    order = np.argsort(~active, axis=1, kind="stable")[:, :width]
-    return np.take_along_axis(atoms, order, axis=1), np.take_along_axis(values, order, axis=1)
 
 
 def strongest_atoms(

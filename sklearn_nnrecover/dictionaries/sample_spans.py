@@ -20,7 +20,8 @@ from collections.abc import Iterable
 
 import numpy as np
 
-from sklearn_nnrecover.dictionaries.encoders import MAX_SUPPORTS, CodeRule, encode
+from sklearn_nnrecover.dictionaries.encoders import CodeRule, encode
+from sklearn_nnrecover.dictionaries.wider_search import MAX_SUPPORTS
 
 MAX_DRAWS = 100  # expected, until k - 1 samples share a span
 EXPLAINED = 0.9  # share of the samples that the atoms must reproduce

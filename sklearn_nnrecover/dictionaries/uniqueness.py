@@ -35,7 +35,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse, special, stats
 
-from sklearn_nnrecover.dictionaries.encoders import csr_to_padded
+from sklearn_nnrecover.dictionaries.supports import csr_to_padded
 
 CHANCE = 1e-6  # probability that a sample without any structure comes as near to a span
 MIN_TELLING = 10  # telling samples that an atom needs

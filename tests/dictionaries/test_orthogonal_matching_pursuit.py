@@ -96,3 +96,25 @@ def test_single_precision_stays_single(rng):
     same = np.all(single.atoms == double.atoms, axis=1)
     assert same.mean() > 0.9
     np.testing.assert_allclose(single.values[same], double.values[same], atol=1e-4)
+
+
+def test_the_next_correlation_can_be_left_out(rng):
+    D, X = unit_rows(rng, (24, 10)), rng.standard_normal((70, 10))
+    whole = orthogonal_matching_pursuit(X, D, 3)
+    short = orthogonal_matching_pursuit(X, D, 3, follow=False)
+    assert short.next_correlation.size == 0
+    for name in ("atoms", "values", "residual_square"):
+        np.testing.assert_array_equal(getattr(short, name), getattr(whole, name))
+
+
+def test_long_supports_of_nearly_dependent_atoms(rng):
+    """Samples that have stopped leave nothing that could grow in the steps of others."""
+    D = unit_rows(rng, (60, 50))
+    D[30:] = D[:30] + 1e-9 * rng.standard_normal((30, 50))
+    D /= np.linalg.norm(D, axis=1, keepdims=True)
+    X = np.vstack([D[:5], rng.standard_normal((40, 50)), np.zeros((1, 50))])
+    pursuit = orthogonal_matching_pursuit(X, D, 50)
+    assert np.isfinite(pursuit.values).all()
+    left = X - dense(pursuit, 60) @ D
+    floor = X - X @ np.linalg.pinv(D[:30]) @ D[:30]
+    assert np.all(np.linalg.norm(left, axis=1) < np.linalg.norm(floor, axis=1) + 1e-6)

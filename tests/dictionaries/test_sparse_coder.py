@@ -99,6 +99,16 @@ def test_rows_are_coded_alone(tmp_path, problem, kind, n_jobs):
     assert coder.score(given) == pytest.approx(coder.score(X), rel=1e-12)
 
 
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+def test_the_number_of_threads_changes_no_bit(problem, monkeypatch, dtype):
+    monkeypatch.setattr("sklearn_nnrecover.dictionaries._sparse_coder.MAX_ROWS", 90)
+    X, D, _ = problem
+    coder = GivenAtoms().fit(D, CodeRule("omp", 4, search_above=1e-20), dtype=dtype)
+    codes = [coder.set_params(n_jobs=n).transform(X.astype(dtype)) for n in (None, 1, 2, 3, 7)]
+    for other in codes[1:]:
+        np.testing.assert_array_equal(codes[0], other)
+
+
 def test_more_threads_than_rows(problem):
     X, D, _ = problem
     coder = GivenAtoms(n_jobs=4).fit(D, CodeRule("omp", 2))
