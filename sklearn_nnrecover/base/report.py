@@ -69,15 +69,16 @@ class RecoveryReport:
     Parameters
     ----------
     status : {"exact", "approximate", "partial", "not_recovered"}
-        ``"exact"``: no other model of this class and width, up to the gauge, reproduces these data
-        to rounding. ``"approximate"``: the optimum was found from several starts, the residual
-        passes a lack-of-fit test and error bars hold. ``"partial"``: what ``units`` marks as
-        identified is proven, the rest is not determined by these data. ``"not_recovered"``: nothing
-        is claimed.
+        ``"exact"``: the model reproduces these data to rounding and is proven, up to the gauge.
+        ``"approximate"``: the optimum was found from several starts, the residual passes a
+        lack-of-fit test and error bars hold. ``"partial"``: what ``units`` marks as identified is
+        proven (or estimated, under noise), the rest is not determined by these data.
+        ``"not_recovered"``: nothing is claimed.
     reason : str
         One plain sentence: why this status, and what can be done about it.
     proof : {"global", "local"} or None, default=None
-        Kind of proof, for ``"exact"`` only. A local proof does not exclude another distant model.
+        Kind of proof, for ``"exact"`` only: no other model of this class and width reproduces the
+        data, or none nearby does and independent starts agree.
     conditions : iterable of Condition, default=()
         Everything that was checked on the data.
     units : iterable of dict, default=()
