@@ -24,7 +24,11 @@ from sklearn_nnrecover.products.row_spaces.lightest_bases import (
     distinct_vectors,
     lightest_independent,
 )
-from sklearn_nnrecover.products.row_spaces.minimum_weight import list_light_vectors
+from sklearn_nnrecover.products.row_spaces.minimum_weight import (
+    Listing,
+    list_light_vectors,
+    reachable_weight,
+)
 from sklearn_nnrecover.products.row_spaces.remainders import (
     dense_rows,
     seen_repeatedly,
@@ -43,8 +47,8 @@ DEFAULT_BUDGET = 400
 PATIENCE = 30
 """Systematic forms without a single sparse vector after which the search ends."""
 
-ENOUGH_HITS = 3
-"""The search ends when every vector of the basis was found so often, independently."""
+ENOUGH_HITS = 2
+"""The search ends when every vector of the basis was found in so many systematic forms."""
 
 SETTLED_FORMS = 120
 """After so many forms a basis that the last third of them has not made lighter is kept."""
@@ -64,20 +68,73 @@ class SparsestBasis(NamedTuple):
 
     Attributes
     ----------
-    vectors : csr_array of shape (n_found, n_columns)
-        In the row gauge, lightest first; ``n_found <= rank``.
-    hits : ndarray of int
-        How many systematic forms, drawn independently, showed each vector.
+    pool : csr_array of shape (n_seen, n_columns)
+        All vectors seen that are no heavier than the heaviest of the basis; row gauge, lightest
+        first.
+    chosen : ndarray of int, shape (n_found,)
+        Rows of the pool that are the basis, or part of one: ``n_found <= rank``.
+    hits : ndarray of int, shape (n_found,)
+        How many systematic forms, drawn independently, showed each of them.
     n_forms : int
         Number of systematic forms drawn.
-    pool : csr_array of shape (n_seen, n_columns)
-        All vectors seen that are no heavier than the heaviest of the basis.
+    listing : Listing
+        Every vector of the space up to a weight, part of the pool.
     """
 
-    vectors: sp.csr_array
+    pool: sp.csr_array
+    chosen: np.ndarray
     hits: np.ndarray
     n_forms: int
-    pool: sp.csr_array
+    listing: Listing
+
+    @property
+    def vectors(self) -> sp.csr_array:
+        """The basis, ``(n_found, n_columns)``."""
+        return sp.csr_array(self.pool[self.chosen])
+
+
+class _Pool:
+    """Vectors seen, how often each was, and the lightest basis among them."""
+
+    def __init__(self, space: RowSpace):
+        self.space = space
+        # Two counts of each vector: forms that showed it, and verdicts that lighter ones span it.
+        none = np.zeros((0, 2), dtype=int)
+        self.seen = SparseVectors(sp.csr_array((0, space.basis.shape[1])), none)
+        self.chosen = np.zeros(0, dtype=int)
+        self.listing = Listing(0, self.seen.vectors, 0)
+
+    def add(self, vectors: sp.csr_array, hits: int) -> None:
+        """Add distinct vectors that were met ``hits`` times."""
+        counts = np.tile([hits, 0], (vectors.shape[0], 1))
+        self.seen = distinct_vectors(
+            sp.csr_array(sp.vstack([self.seen.vectors, vectors])), np.r_[self.seen.hits, counts]
+        )
+
+    def list_up_to(self, weight: int, rng: np.random.RandomState) -> None:
+        """Add every vector of at most that weight where this can be proven, once."""
+        if self.listing.asked_weight < weight <= reachable_weight(self.space):
+            self.listing = list_light_vectors(self.space, max_weight=weight, rng=rng)
+            self.add(self.listing.vectors, 0)
+
+    def choose(self, heaviest: int) -> None:
+        """Forget heavier vectors and choose the lightest basis."""
+        light = self.seen.weights <= heaviest
+        self.seen = SparseVectors(self.seen.vectors[light], self.seen.hits[light])
+        # What lighter vectors span once they span for ever.
+        open_ones = np.flatnonzero(self.seen.hits[:, 1] == 0)
+        self.chosen = open_ones[lightest_independent(self.seen.vectors[open_ones], self.space)]
+        self.seen.hits[np.setdiff1d(open_ones, self.chosen), 1] = 1
+
+    @property
+    def hits(self) -> np.ndarray:
+        """How often each chosen vector was seen."""
+        return self.seen.hits[self.chosen, 0]
+
+    @property
+    def chosen_weights(self) -> np.ndarray:
+        """Non-zeros of each chosen vector."""
+        return self.seen.weights[self.chosen]
 
 
 def sparsest_basis(
@@ -89,6 +146,9 @@ def sparsest_basis(
     budget: int = DEFAULT_BUDGET,
 ) -> Steps[SparsestBasis]:
     """Search the lightest basis of a row space through random information sets.
+
+    As soon as there is a basis, all vectors are listed up to the weight that can be proven. If it
+    is no lighter than the basis the search is over; else every vector must be met several times.
 
     Parameters
     ----------
@@ -118,17 +178,16 @@ def sparsest_basis(
     # A column of zeros holds rounding errors, which no weight may turn into a pivot.
     leverage[leverage < EMPTY_LEVERAGE] = 1.0
     leverage = np.maximum(leverage, SMALLEST_LEVERAGE)
-    pool = SparseVectors(sp.csr_array((0, n_columns)), np.zeros(0, dtype=int))
-    chosen = np.zeros(0, dtype=int)
+    pool = _Pool(space)
     heaviest, missing, next_check, depth = max_weight, rank, 1, 2
     n_forms, n_rest = 0, n_columns - rank
-    total, total_since = 0, 0
+    total, total_since, progress, widened, is_limited = 0, 0, 0, 0, False
     # Four non-zeros on the pivots pay where a sparse vector has most of its non-zeros there.
     deepest = 4 if n_columns < 1.6 * rank else 3
     for n_forms in range(1, budget + 1):
         # Columns of low leverage meet few of the sparse vectors: good pivots.
         systematic = systematic_basis(basis, np.exp(rng.normal(size=n_columns)) / leverage**2)
-        typical = int(np.median(pool.weights)) if len(pool.hits) else heaviest
+        typical = int(np.median(pool.seen.weights)) if len(pool.seen.hits) else heaviest
         found = sparse_combinations(
             systematic,
             n_columns,
@@ -137,43 +196,62 @@ def sparsest_basis(
             n_vanishing=min(n_rest, max(3, min(16, n_rest // max(typical, 1)))),
             depth=depth,
         )
-        pool = distinct_vectors(
-            sp.csr_array(sp.vstack([pool.vectors, found])),
-            np.r_[pool.hits, np.ones(found.shape[0], dtype=int)],
-        )
+        # Three rows of a form that sum to a sparse vector show it three times.
+        pool.add(distinct_vectors(found, np.ones(found.shape[0], dtype=int)).vectors, 1)
         if found.shape[0] < rank / 8:
             depth = min(deepest, depth + 1)
-        if heaviest == max_weight and len(pool.hits) >= rank / 8:
+        if not is_limited and len(pool.seen.hits) >= rank / 8:
             # Sums of two sparse vectors are twice as heavy: leave them out while there is a choice.
-            heaviest = min(max_weight, 2 * int(np.quantile(pool.weights, 0.1)))
+            is_limited = True
+            heaviest = min(max_weight, 2 * int(np.quantile(pool.seen.weights, 0.1)))
         if n_forms in (next_check, budget):
             next_check = 1 + int(1.25 * n_forms)
-            light = pool.weights <= heaviest
-            pool = SparseVectors(pool.vectors[light], pool.hits[light])
-            chosen, _ = lightest_independent(pool.vectors, space)
-            before, missing = missing, rank - len(chosen)
+            pool.choose(heaviest)
+            before, missing = missing, rank - len(pool.chosen)
+            if missing < before:
+                progress = n_forms
             if missing == 0:
-                heaviest = int(pool.weights[chosen[-1]])
-                if int(pool.weights[chosen].sum()) != total:
-                    total, total_since = int(pool.weights[chosen].sum()), n_forms
+                if missing < before:
+                    # Some vectors of the first basis are sums that lighter ones will replace.
+                    pool.list_up_to(int(np.quantile(pool.chosen_weights, 0.9)), rng)
+                    pool.choose(heaviest)
+                heaviest = int(pool.chosen_weights[-1])
+                if int(pool.chosen_weights.sum()) != total:
+                    total, total_since = int(pool.chosen_weights.sum()), n_forms
                 settled = n_forms >= max(SETTLED_FORMS, 1.5 * total_since)
-                if settled or pool.hits[chosen].min() >= ENOUGH_HITS:
+                proven = pool.listing.complete_weight >= heaviest
+                if proven or settled or pool.hits.min() >= ENOUGH_HITS:
                     yield Step(0.0, 0.0)
                     break
                 depth = min(deepest, depth + 1)
-            elif missing == before and depth == deepest:
-                heaviest = min(max_weight, 2 * heaviest)
-            elif missing > 0.9 * before:
-                depth = min(deepest, depth + 1)
+            else:
+                n_alike = n_forms - widened
+                exhausted = missing > (budget - n_forms) * _most_new(pool.hits, n_alike)
+                if depth < deepest and (exhausted or missing > 0.9 * before):
+                    depth, widened = depth + 1, n_forms
+                elif heaviest < max_weight and (exhausted or missing == before):
+                    heaviest, widened = min(max_weight, 2 * heaviest), n_forms
+                elif n_alike >= PATIENCE and (exhausted or progress <= n_forms / 2):
+                    break
         yield Step(float(missing), missing / rank)
-        if n_forms >= PATIENCE and not len(pool.hits):
+        if n_forms >= PATIENCE and not len(pool.seen.hits):
             break
-    if len(chosen) == rank:
-        light = pool.weights <= pool.weights[chosen].max()
-        chosen = (np.cumsum(light) - 1)[chosen]
-        pool = SparseVectors(pool.vectors[light], pool.hits[light])
-        chosen = least_correlated_basis(pool.vectors, chosen, space, n_rows)
-    return SparsestBasis(pool.vectors[chosen], pool.hits[chosen], n_forms, pool.vectors)
+    if missing == 0:
+        pool.list_up_to(heaviest, rng)
+        pool.choose(heaviest)
+        pool.choose(int(pool.chosen_weights[-1]))
+        pool.chosen = least_correlated_basis(pool.seen.vectors, pool.chosen, space, n_rows)
+    return SparsestBasis(pool.seen.vectors, pool.chosen, pool.hits, n_forms, pool.listing)
+
+
+def _most_new(hits: np.ndarray, n_forms: int) -> float:
+    """Bound on the new vectors that one more systematic form shows, by the hits of those seen.
+
+    The chance of something new is about the share of vectors seen once (Good and Turing, 1953),
+    and it only falls. Three standard deviations are added.
+    """
+    seen_once = int(np.sum(hits == 1))
+    return float(seen_once + 3.0 * np.sqrt(seen_once) + 3.0) / max(n_forms, 1)
 
 
 def replaceable(pool: sp.csr_array, chosen: np.ndarray, max_weight: int) -> np.ndarray:
@@ -253,30 +331,27 @@ def information_set_factor(
     if rank < 1 or codimension < MIN_CODIMENSION:
         return None
     max_weight = max(1, codimension // 2)
+    row_weights = np.count_nonzero(Y, axis=1)
+    # Rows of sparse data are sparse vectors of their own row space: a factor has lighter ones.
+    max_weight = min(max_weight, int(np.quantile(row_weights[row_weights > 0], 0.75)))
     if n_nonzero is not None:
         max_weight = min(n_nonzero, max_weight)
     search = yield from sparsest_basis(
         space, max_weight=max_weight, n_rows=Y.shape[0], rng=rng, budget=budget
     )
-    if search.vectors.shape[0] < rank:
+    if len(search.chosen) < rank:
         return None
-    heaviest = int(np.diff(search.vectors.indptr).max())
-    listing = list_light_vectors(space, max_weight=heaviest, rng=rng)
-    everything = sp.csr_array(sp.vstack([search.vectors, search.pool, listing.vectors]))
-    pool = distinct_vectors(everything, np.ones(everything.shape[0], dtype=int)).vectors
-    chosen, _ = lightest_independent(pool, space)
-    chosen = least_correlated_basis(pool, chosen, space, Y.shape[0])
-    heaviest = int(np.diff(pool.indptr)[chosen].max())
+    vectors, listing = search.vectors, search.listing
+    heaviest = int(np.diff(vectors.indptr).max())
     proven = np.zeros(rank, dtype=bool)
     if listing.complete_weight >= heaviest:
-        proven = ~replaceable(pool, chosen, heaviest)
-    solved = solve_remainder(Y, sp.csr_array(pool[chosen]))
+        proven = ~replaceable(search.pool, search.chosen, heaviest)
+    solved = solve_remainder(Y, vectors)
     if solved is None:
         return None
     factor, remainder, residual = solved
     if np.count_nonzero(Y) <= SPARSE * Y.size:
         proven &= seen_repeatedly(remainder, rng)
-    rarest = int(search.hits.min())
     evidence = [
         Evidence(
             "weight up to which every vector of the row space is known",
@@ -304,16 +379,16 @@ def information_set_factor(
         ),
     ]
     if listing.complete_weight < heaviest:
-        # A vector met as rarely as the rarest one would stay unseen in all forms with this chance.
-        missed = (1.0 - min(rarest / search.n_forms, 1.0)) ** search.n_forms
+        once, twice = (int(np.sum(search.hits == count)) for count in (1, 2))
+        missed = once**2 / (2 * max(twice, 1))
         evidence.append(
             Evidence(
-                "chance that the random search misses a vector",
+                "vectors that the random search misses",
                 missed,
                 0.05,
                 missed <= 0.05,
-                f"the rarest row was met in {rarest} of {search.n_forms} random systematic forms; "
-                "measured, not a proof",
+                f"expected number (Chao's estimate), as {once} rows were met in one and {twice} in "
+                f"two of {search.n_forms} random systematic forms; measured, not a proof",
             )
         )
     return Peel(factor, remainder, proven, evidence)

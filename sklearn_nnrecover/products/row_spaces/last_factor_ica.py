@@ -258,7 +258,7 @@ def sparse_sources(
         found = vectors_on_supports(separated, basis, max_weight=max_weight)
         both = sp.csr_array(sp.vstack([vectors, found]))
         pool = distinct_vectors(both, np.ones(both.shape[0], dtype=int)).vectors
-        chosen, _ = lightest_independent(pool, space)
+        chosen = lightest_independent(pool, space)
         if not len(chosen):
             break
         idle = idle + 1 if len(chosen) == vectors.shape[0] else 0

@@ -6,7 +6,6 @@ from typing import NamedTuple
 
 import numpy as np
 import scipy.sparse as sp
-from scipy import linalg
 
 from sklearn_nnrecover.products.row_spaces.systematic_bases import RowSpace
 
@@ -52,7 +51,7 @@ def count_other_values(vectors: sp.csr_array) -> np.ndarray:
     return np.asarray(counts, dtype=int)
 
 
-def lightest_independent(vectors: sp.csr_array, space: RowSpace) -> tuple[np.ndarray, np.ndarray]:
+def lightest_independent(vectors: sp.csr_array, space: RowSpace) -> np.ndarray:
     """Greedy lightest independent subset: optimal, since independent vectors form a matroid.
 
     Ties of weight go to the vector of fewest entries other than 1 and -1 (a sum and a difference
@@ -68,10 +67,8 @@ def lightest_independent(vectors: sp.csr_array, space: RowSpace) -> tuple[np.nda
 
     Returns
     -------
-    chosen : ndarray of int
+    ndarray of int
         Rows of ``vectors``, lightest first.
-    forced : ndarray of bool, same shape
-        True for a vector that every lightest basis among ``vectors`` contains up to scale.
     """
     weights = np.diff(vectors.indptr)
     coordinates = vectors @ space.basis.T
@@ -80,38 +77,30 @@ def lightest_independent(vectors: sp.csr_array, space: RowSpace) -> tuple[np.nda
     coordinates /= np.linalg.norm(coordinates, axis=1, keepdims=True)
     frame = np.zeros((0, space.rank))
     chosen: list[np.ndarray] = [np.zeros(0, dtype=int)]
-    forced: list[np.ndarray] = [np.zeros(0, dtype=bool)]
     for weight in np.unique(weights):
         if len(frame) == space.rank:
             break
         rows = np.flatnonzero(weights == weight)
         rows = rows[np.lexsort((mahalanobis[rows], other_values[rows]))]
-        outside, part = _outside(frame, coordinates[rows])
+        outside, beyond = _outside(frame, coordinates[rows])
         rows = rows[outside]
         mine = np.zeros(len(rows), dtype=bool)
-        open_rows, beyond = np.arange(len(rows)), part
+        open_rows = np.arange(len(rows))
         while len(open_rows):
             # In order, without pivoting: a vector spanned by those before it has a zero diagonal.
             # Its column of Q is noise that may hide a later vector, hence the second look.
-            diagonal = np.abs(np.diagonal(np.linalg.qr(beyond.T, mode="r")))
-            accepted = np.flatnonzero(diagonal > INDEPENDENCE_TOL)
+            Q, R = np.linalg.qr(beyond.T)
+            accepted = np.flatnonzero(np.abs(np.diagonal(R)) > INDEPENDENCE_TOL)
             mine[open_rows[accepted]] = True
-            frame = np.vstack([frame, np.linalg.qr(beyond[accepted].T)[0].T])
+            if len(accepted) < len(open_rows):
+                Q = np.linalg.qr(beyond[accepted].T)[0]
+            frame = np.vstack([frame, Q.T])
             if len(accepted) == len(open_rows) or len(frame) == space.rank:
                 break
             outside, beyond = _outside(frame, coordinates[rows[open_rows]])
             open_rows = open_rows[outside]
-        if not mine.any():
-            continue
-        free = np.ones(int(mine.sum()), dtype=bool)
-        if not mine.all():
-            # A vector can be exchanged if a rejected one of its weight needs it.
-            Q, R = np.linalg.qr(part[mine].T)
-            needs = linalg.solve_triangular(R, Q.T @ part[~mine].T, check_finite=False)
-            free = np.abs(needs).max(axis=1) < INDEPENDENCE_TOL
         chosen.append(rows[mine])
-        forced.append(free)
-    return np.concatenate(chosen), np.concatenate(forced)
+    return np.concatenate(chosen)
 
 
 def _outside(frame: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

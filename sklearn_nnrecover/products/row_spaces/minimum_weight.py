@@ -56,11 +56,28 @@ class Listing(NamedTuple):
     vectors : csr_array of shape (n_listed, n_columns)
         Distinct, in the row gauge, lightest first; heavier ones may be among them.
     n_sets : int
+    asked_weight : int, default=0
+        Up to which the list was asked for.
     """
 
     complete_weight: int
     vectors: sp.csr_array
     n_sets: int
+    asked_weight: int = 0
+
+
+def reachable_weight(space: RowSpace) -> int:
+    """Largest weight that any number of information sets can prove, with pairs on each.
+
+    m sets use a column in use ``m rank / n_columns`` times on average, so some w columns together
+    ``m w rank / n_columns`` times at least, and that must be less than 3 m.
+    """
+    return (3 * int(_in_use(space).sum()) - 1) // space.rank
+
+
+def _in_use(space: RowSpace) -> np.ndarray:
+    """Columns that are not zero, the only ones on which a vector has non-zeros."""
+    return np.linalg.norm(space.basis, axis=0) > ZERO_RTOL
 
 
 def _covered_weight(coverage: np.ndarray, total: int) -> int:
@@ -170,8 +187,7 @@ def list_light_vectors(space: RowSpace, *, max_weight: int, rng: np.random.Rando
         vector's largest count as zero.
     """
     n_columns = space.basis.shape[1]
-    # No vector has a non-zero on a column of zeros.
-    in_use = np.linalg.norm(space.basis, axis=0) > ZERO_RTOL
+    in_use = _in_use(space)
     coverage = np.zeros(n_columns, dtype=int)
     found = [sp.csr_array((0, n_columns))]
     with_pairs = True
@@ -198,4 +214,4 @@ def list_light_vectors(space: RowSpace, *, max_weight: int, rng: np.random.Rando
             break
     vectors = row_gauge(sp.csr_array(sp.vstack(found)))[0]
     distinct = distinct_vectors(vectors, np.ones(vectors.shape[0], dtype=int))
-    return Listing(complete, distinct.vectors, n_sets)
+    return Listing(complete, distinct.vectors, n_sets, max_weight)

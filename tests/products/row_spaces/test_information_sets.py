@@ -134,8 +134,10 @@ def test_eight_nonzeros_on_few_spare_columns_need_four_on_the_pivots(rng):
     space = row_space(rng.normal(size=(80, 80)) @ F)
     search = run_to_end(sparsest_basis(space, max_weight=20, n_rows=80, rng=rng))
     # A sum of two rows that cancels well may be as light as a row: hence not all 80.
-    assert n_recovered(search.vectors, F) >= 77
-    assert search.hits.min() >= 3
+    assert n_recovered(search.vectors, F) >= 79
+    # A row that several combinations of one form show was met once.
+    assert search.hits.min() >= 2
+    assert search.hits.max() <= search.n_forms
 
 
 def test_listing_proves_what_it_claims(rng):
@@ -205,14 +207,14 @@ def test_a_planted_row_that_is_a_sum_of_lighter_ones_is_not_denied(rng):
     assert not peel.proven[np.diff(peel.factor.indptr) == 2].any()
 
 
-def test_lightest_independent_prefers_light_and_marks_what_is_forced(rng):
+def test_lightest_independent_prefers_light(rng):
     vectors = sp.csr_array(
         np.array([[1.0, 0, 0, 0, 0], [0, 1, 1, 0, 0], [0, 0, 1, 1, 0], [0, 1, 0, -1, 0]])
     )
     space = row_space(vectors.toarray())
-    chosen, forced = lightest_independent(vectors, space)
+    chosen = lightest_independent(vectors, space)
     assert len(chosen) == 3
-    assert_array_equal(forced, [True, False, False])
+    assert chosen[0] == 0
 
 
 def test_distinct_vectors_tells_thousands_apart():
