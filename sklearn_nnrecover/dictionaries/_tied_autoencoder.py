@@ -16,12 +16,12 @@ from ..base.iterations import IterationMixin
 from ..base.report import RecoveryReport
 from ..exceptions import RecoveryWarning
 from ..linalg.blocks import require_memory
+from ._dictionary_stream import DictionaryStreamMixin
 from ._sparse_coder import SparseCoderMixin
 from .calibration import LearningOptions
 from .dictionary_learning import Start, explored_rows
 from .encoders import ENCODERS, CodeRule
-from .online_learning import Stream, learn_batch, streams_as_learned
-from .recovery import Recovered, judged, recover_dictionary, recover_mixture
+from .recovery import Recovered, recover_dictionary, recover_mixture
 from .samples import Samples, feature_mean, refuse_overflow
 from .spectral_initialization import spectral_atoms
 from .updates import normalized_rows
@@ -31,6 +31,7 @@ MAX_BYTES = 8 * 2**30
 
 
 class TiedAutoencoder(
+    DictionaryStreamMixin,
     SparseCoderMixin,
     IterationMixin,
     BaseEstimator,
@@ -237,53 +238,9 @@ class TiedAutoencoder(
             eps=float(np.finfo(self.dtype_).eps),
         )
         self._keep(self._iterate(steps))
-        self._streams: list[Stream] = []
+        self._end_stream()
         if self.report_.status in ("partial", "not_recovered"):
-            warnings.warn(self.report_.reason, RecoveryWarning, stacklevel=2)
-        return self
-
-    @_fit_context(prefer_skip_nested_validation=True)
-    def partial_fit(self, X: Any, y: Any = None) -> TiedAutoencoder:
-        """Learn from one more batch of a stream.
-
-        Three learners run side by side, one on every batch and two on every second one: their
-        agreement takes the place of the two halves of the data. After many batches the atoms are
-        those of a ``fit`` to all of them. Early batches never suffice, so that none warns: read
-        ``report_``.
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, n_features)
-            Samples; the first batch should hold several times ``n_components``.
-        y : None
-            Ignored.
-
-        Returns
-        -------
-        self
-            The fitted estimator.
-        """
-        if self.model == "mixture":
-            raise ValueError("partial_fit learns dictionaries; fit the mixture model in one piece.")
-        first = not getattr(self, "_streams", None)
-        X = self._validate_samples(
-            X, reset=first, accept_sparse="csr", ensure_min_samples=2 if first else 1
-        )
-        refuse_overflow(X)
-        options = self._options(X.shape[1])
-        if first:
-            self.mean_ = feature_mean(X) if self.center else np.zeros(X.shape[1])
-            self._streams, self.n_iter_, self.loss_curve_ = [], 0, np.empty(0)
-            self._rng = check_random_state(self.random_state)
-        samples, start = Samples(X, self.mean_ if self.center else None), None
-        if first:
-            start = self._start(samples, options, Start(), self._rng).atoms
-        loss = learn_batch(self._streams, samples, options, self._rng, start)
-        self.n_iter_ += 1
-        self.loss_curve_ = np.append(self.loss_curve_, loss)
-        learned, halves = streams_as_learned(self._streams, samples, options, self._rng)
-        eps = float(np.finfo(self.dtype_).eps)
-        self._keep(judged(samples, learned, halves, self._rng, eps=eps))
+            warnings.warn(self.report_.reason, RecoveryWarning, stacklevel=3)
         return self
 
     def _previous_start(self) -> Start:

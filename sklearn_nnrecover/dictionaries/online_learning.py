@@ -1,9 +1,12 @@
 """Learning a dictionary from a stream, with accumulators that forget early batches.
 
-Before batch t is added the sums C'C and C'X are decayed by (1 - 1/t)^p. With p = 2, as long as
-the dictionary improves quickly, codes of early dictionaries fade quadratically; but p = 2 for ever
-would use only 5/9 of the samples, so p falls as 1/t after the first batches and in the limit every
-later batch counts alike, as in a fit on all of them. Without accumulators small batches lose atoms.
+Before a batch is added the sums C'C and C'X are decayed by (1 - s)^p, s its share of the samples so
+far. With p = 2, as long as the dictionary improves quickly, codes of early dictionaries fade
+quadratically; but p = 2 for ever would use only 5/9 of the samples, so p falls inversely to them
+after the first ones and in the limit every later batch counts alike, as in a fit on all of them.
+
+Accumulators make up for small batches in the update, but not where atoms are replaced by residuals,
+and least of all at the start: batches must hold a number of samples for each atom.
 """
 
 from __future__ import annotations
@@ -14,7 +17,7 @@ import numpy as np
 
 from sklearn_nnrecover.dictionaries.alternating_minimization import find_atoms, starting_atoms
 from sklearn_nnrecover.dictionaries.calibration import LearningOptions, calibrate
-from sklearn_nnrecover.dictionaries.dictionary_learning import Learned
+from sklearn_nnrecover.dictionaries.dictionary_learning import Learned, explored_rows
 from sklearn_nnrecover.dictionaries.encoders import CodeRule, encode
 from sklearn_nnrecover.dictionaries.orthogonal_matching_pursuit import (
     orthogonal_matching_pursuit,
@@ -32,7 +35,12 @@ from sklearn_nnrecover.dictionaries.updates import code_moments, preconditioned_
 from sklearn_nnrecover.linalg.steps import run_to_end
 
 RIDGE = 1e-9
-EARLY_BATCHES = 8
+EARLY_PER_ATOM = 64  # samples whose codes are those of an early dictionary
+FIRST_PER_ATOM = (
+    16  # samples that a learner must begin with: fewer leave atoms that are never found
+)
+LATER_PER_ATOM = 8
+N_LEARNERS = 3
 PROBE_ROWS = 500
 FIRST_ITERATIONS = 30  # of exploring on the first batch
 
@@ -65,6 +73,19 @@ class Stream:
     since_change: np.ndarray = field(default_factory=lambda: np.empty(0))
 
 
+def samples_wanted(streams: list[Stream], n_components: int) -> int:
+    """Samples that the next batch should hold."""
+    return n_components * (FIRST_PER_ATOM if len(streams) < N_LEARNERS else LATER_PER_ATOM)
+
+
+def verdict_is_due(streams: list[Stream]) -> bool:
+    """Whether the first learner has seen more samples than a fit would explore."""
+    if not streams:
+        return False
+    seen = streams[0].n_samples
+    return explored_rows(seen, *streams[0].atoms.shape) < seen
+
+
 def learn_batch(
     streams: list[Stream],
     samples: Samples,
@@ -82,7 +103,7 @@ def learn_batch(
     streams : list of Stream
         At most three; those that are missing are appended when their turn comes.
     samples : Samples
-        The batch.
+        The batch; see :func:`samples_wanted`.
     options : LearningOptions
         What the user decided.
     rng : RandomState
@@ -99,7 +120,7 @@ def learn_batch(
     batch = streams[0].n_batches if streams else 0
     if batch == 0:
         streams.append(begin_stream(X, options, rng, start))
-    if batch < 2:
+    if len(streams) < N_LEARNERS:
         streams.append(begin_stream(X, options, rng))
     loss = continue_stream(streams[0], X, rule, grow=options.grow)
     continue_stream(streams[1 + batch % 2], X, rule, grow=options.grow)
@@ -139,7 +160,8 @@ def continue_stream(stream: Stream, X: np.ndarray, rule: CodeRule, *, grow: bool
     residual = X - codes @ stream.atoms
     loss = float(np.einsum("ij,ij->", residual, residual)) / len(X)
 
-    decay = (1 - 1 / stream.n_batches) ** (2 * min(1.0, EARLY_BATCHES / stream.n_batches))
+    early = min(1.0, EARLY_PER_ATOM * n_components / stream.n_samples)
+    decay = (1 - len(X) / stream.n_samples) ** (2 * early)
     code_gram, cross = code_moments(codes, X)
     stream.code_gram = decay * stream.code_gram + code_gram
     stream.cross = decay * stream.cross + cross
