@@ -21,7 +21,7 @@ from sklearn_nnrecover.dictionaries.online_learning import (
     verdict_is_due,
 )
 from sklearn_nnrecover.dictionaries.recovery import judged
-from sklearn_nnrecover.dictionaries.samples import Samples, feature_mean, refuse_overflow
+from sklearn_nnrecover.dictionaries.samples import Samples, feature_mean, refuse_extremes
 from sklearn_nnrecover.exceptions import RecoveryWarning
 
 TRUSTED = ("exact", "approximate")
@@ -78,7 +78,7 @@ class DictionaryStreamMixin:
         X = self._validate_samples(
             X, reset=first, accept_sparse="csr", ensure_min_samples=2 if first else 1
         )
-        refuse_overflow(X)
+        refuse_extremes(X)
         options = self._options(X.shape[1])
         if first:
             self.n_iter_, self.loss_curve_ = 0, np.empty(0)

@@ -17,6 +17,7 @@ from sklearn_nnrecover.dictionaries.samples import (
     BLOCK_MEBIBYTES,
     Samples,
     feature_mean,
+    largest_entry,
     refuse_overflow,
 )
 from sklearn_nnrecover.dictionaries.spherical_mixture import nearest_mean, one_hot
@@ -114,12 +115,13 @@ class SparseCoderMixin(FloatInputMixin, ClassNamePrefixFeaturesOutMixin, Transfo
             At most 1; for samples that are equal to rounding 1 or 0, reproduced or not.
         """
         X = self._validated(X)
-        left, _, _ = self._residuals(X)
+        exponent = _exponent(X)
+        left, _, _ = self._residuals(X, exponent)
         mean = feature_mean(X)
         spread = energy = 0.0
         for block in self._blocks(Samples(X), np.float64):
-            spread += float(np.sum((block - mean) ** 2))
-            energy += float(np.sum(block**2))
+            spread += _square_sum(block - mean, exponent)
+            energy += _square_sum(block, exponent)
         rounding = (ROUNDINGS * np.finfo(X.dtype).eps) ** 2 * energy
         return 1.0 - left / spread if spread > rounding else float(left <= rounding)
 
@@ -139,10 +141,12 @@ class SparseCoderMixin(FloatInputMixin, ClassNamePrefixFeaturesOutMixin, Transfo
             Nats per sample, as :func:`sklearn_nnrecover.metrics.recovery_scorer` compares them.
         """
         X = self._validated(X)
-        left, total, n_nonzero = self._residuals(X)
-        return description_length(
+        exponent = _exponent(X)
+        left, total, n_nonzero = self._residuals(X, exponent)
+        length = description_length(
             left, total, n_nonzero, X.shape[0], X.shape[1], self.n_components_
         )
+        return length + X.shape[1] * exponent * float(np.log(2))
 
     def _validated(self, X: Any) -> Any:
         check_is_fitted(self)
@@ -177,16 +181,28 @@ class SparseCoderMixin(FloatInputMixin, ClassNamePrefixFeaturesOutMixin, Transfo
         for here in samples.slices(8 * (samples.shape[1] + self.n_components_)):
             yield samples.read(here, dtype)
 
-    def _residuals(self, X: Any) -> tuple[float, float, int]:
-        """Squared residuals, squared samples and non-zero code entries, summed over X."""
+    def _residuals(self, X: Any, exponent: int = 0) -> tuple[float, float, int]:
+        """Squared residuals, squared samples and non-zero code entries, summed over X.
+
+        Squares are in units of ``4**exponent``, in which those of tiny samples do not vanish.
+        """
         D = self.components_.astype(X.dtype)
         gram = None if self.model == "mixture" else D @ D.T
         left = total = 0.0
         n_nonzero = 0
         for block in self._blocks(Samples(X, self.mean_ if self.center else None), X.dtype):
             codes = self._code_block(block, D, gram)
-            residual = (block - codes @ D).astype(np.float64)
-            left += float(np.einsum("ij,ij->", residual, residual))
-            total += float(np.einsum("ij,ij->", block, block, dtype=np.float64))
+            left += _square_sum(block - codes @ D, exponent)
+            total += _square_sum(block, exponent)
             n_nonzero += codes.nnz
         return left, total, n_nonzero
+
+
+def _exponent(X: Any) -> int:
+    """Power of two of the largest entry: a unit that changes no bit of ordinary samples."""
+    return int(np.frexp(largest_entry(X))[1])
+
+
+def _square_sum(block: np.ndarray, exponent: int) -> float:
+    scaled = np.ldexp(block.astype(np.float64), -exponent)
+    return float(np.einsum("ij,ij->", scaled, scaled))

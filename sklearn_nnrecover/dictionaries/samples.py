@@ -10,6 +10,7 @@ from scipy import sparse
 from sklearn_nnrecover.linalg.blocks import row_blocks
 
 LARGEST = 1e70  # of X: fourth powers must fit double precision
+SMALLEST = 1e-150  # of the largest entry: squares must not vanish
 BLOCK_MEBIBYTES = 32  # temporary arrays of one block; more would only leave the cache earlier
 
 
@@ -73,14 +74,30 @@ class Samples:
         return list(row_blocks(len(self), bytes_per_row, BLOCK_MEBIBYTES))
 
 
+def largest_entry(X: Any) -> float:
+    """Largest absolute value of an array or a sparse matrix."""
+    values = X.data if sparse.issparse(X) else X
+    return float(max(np.max(values, initial=0.0), -np.min(values, initial=0.0)))
+
+
 def refuse_overflow(X: Any) -> None:
     """Raise a ValueError if squares of X (in fits, their products) would not fit its dtype."""
-    values = X.data if sparse.issparse(X) else X
-    size = float(max(np.max(values, initial=0.0), -np.min(values, initial=0.0)))
-    if size > min(1e-4 * float(np.finfo(values.dtype).max) ** 0.5, LARGEST):
+    size = largest_entry(X)
+    if size > min(1e-4 * float(np.finfo(X.dtype).max) ** 0.5, LARGEST):
         raise ValueError(
-            f"Input X holds values of size {size:.0e}, whose products overflow in {values.dtype}: "
+            f"Input X holds values of size {size:.0e}, whose products overflow in {X.dtype}: "
             "rescale it."
+        )
+
+
+def refuse_extremes(X: Any) -> None:
+    """Raise a ValueError if nothing could be learned from X in its units."""
+    refuse_overflow(X)
+    size = largest_entry(X)
+    if 0 < size < SMALLEST:
+        raise ValueError(
+            f"Input X holds no value larger than {size:.0e}, and squares of such values vanish in "
+            "double precision: rescale it."
         )
 
 

@@ -1,9 +1,15 @@
 """Samples are read the same from arrays, sparse matrices and subsets."""
 
 import numpy as np
+import pytest
 import scipy.sparse as sp
 
-from sklearn_nnrecover.dictionaries.samples import Samples, feature_mean
+from sklearn_nnrecover.dictionaries.samples import (
+    Samples,
+    feature_mean,
+    largest_entry,
+    refuse_extremes,
+)
 
 
 def test_sources_agree(rng):
@@ -56,3 +62,18 @@ def test_distinct_rows_all_stay(rng):
     assert samples.distinct() is samples
     same = Samples(np.ones((40, 5)))
     assert same.distinct() is same
+
+
+@pytest.mark.parametrize("size", [1e-160, 5e-324, 1e71, 1e300])
+def test_units_in_which_nothing_can_be_learned(size):
+    X = np.array([[0.0, -1.0], [0.5, 0.0]]) * size
+    for form in (X, sp.csr_array(X)):
+        with pytest.raises(ValueError, match="rescale"):
+            refuse_extremes(form)
+
+
+@pytest.mark.parametrize("size", [0.0, 1e-150, 1.0, 1e69])
+def test_other_units(size):
+    X = np.array([[0.0, -1.0], [0.5, 0.0]]) * size
+    refuse_extremes(X)
+    assert largest_entry(sp.csr_array(X)) == largest_entry(X) == size

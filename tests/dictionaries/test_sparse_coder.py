@@ -148,3 +148,51 @@ def test_what_is_refused(problem):
         coder.transform(np.full((2, 20), np.nan))
     with pytest.raises(ValueError, match="0 sample"):
         coder.transform(X[:0])
+
+
+@pytest.mark.parametrize("scale", [1e-300, 1e-160, 1e60])
+def test_scores_of_samples_in_any_units(rng, problem, scale):
+    """Squares of tiny samples would vanish, and nothing reproduced would pass for all."""
+    X, D, _ = problem
+    X = X + 0.1 * rng.standard_normal(X.shape)
+    coder = GivenAtoms().fit(D, CodeRule("omp", 2))
+    assert coder.score(scale * X) == pytest.approx(coder.score(X), rel=1e-6)
+    length = coder.description_length(X) + 20 * np.log(scale)
+    assert coder.description_length(scale * X) == pytest.approx(length, rel=1e-6)
+    blind = GivenAtoms().fit(D, CodeRule("threshold", 2, 1e200))
+    assert blind.score(scale * X) < 0.01
+
+
+@pytest.mark.parametrize("encoder", ["threshold", "relu", "jumprelu", "top-k", "omp"])
+@pytest.mark.parametrize("nonnegative", [False, True])
+def test_hostile_samples(problem, encoder, nonnegative):
+    """Rows of zeros, one row, nothing above the threshold, any memory layout, long supports."""
+    X, D, _ = problem
+    threshold = np.full(24, 0.5) if encoder == "jumprelu" else 0.5
+    rule = CodeRule(encoder, 20, threshold, nonnegative)
+    coder = GivenAtoms().fit(D, rule)
+    X = X[:60].copy()
+    X[::7] = 0
+    X[1::7] *= 1e-3
+    X.flags.writeable = False
+    codes = coder.transform(X)
+    assert np.isfinite(codes).all()
+    assert not codes[::7].any()
+    if encoder != "top-k":
+        assert not codes[1::7].any()
+    for view in (
+        np.asfortranarray(X),
+        np.repeat(X, 2, axis=1)[:, ::2],
+        X.astype(">f8"),
+        X.tolist(),
+    ):
+        np.testing.assert_allclose(coder.transform(view), codes, atol=1e-12)
+    np.testing.assert_allclose(coder.transform(X[4:5]), codes[4:5], atol=1e-12)
+    assert coder.score(X[:1]) == 1
+    frame = coder.set_output(transform="pandas").transform(X)
+    np.testing.assert_array_equal(frame.to_numpy(), codes)
+    np.testing.assert_allclose(coder.inverse_transform(frame), codes @ D, atol=1e-12)
+    for layout in (sp.csr_array, sp.csc_array, sp.csr_matrix):
+        X_back = coder.inverse_transform(layout(codes))
+        assert type(X_back) is np.ndarray
+        np.testing.assert_allclose(X_back, codes @ D, atol=1e-12)
