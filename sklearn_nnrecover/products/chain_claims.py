@@ -32,6 +32,7 @@ def supported_claims(
     product: Product,
     same: float,
     misfit: Misfit | None = None,
+    data_of_all: bool = True,
 ) -> list[np.ndarray]:
     """Withdraw claims about rows of the factors that their surroundings do not bear out.
 
@@ -49,6 +50,10 @@ def supported_claims(
         Probability that two unrelated entries of the data agree.
     misfit : Misfit or None
         What the chain does not explain; None if it is exact.
+    data_of_all : bool
+        Whether X itself is asked about every link, or about the first only. Samples that share a
+        node share all that it is made of: X takes their company for one node with more entries,
+        where the witnesses need not.
 
     Returns
     -------
@@ -57,7 +62,7 @@ def supported_claims(
     chain = list(factors)
     kept = [np.array(claim, dtype=bool) for claim in claims]
     for link, judge in enumerate(judged):
-        if judge and kept[link].any():
+        if judge and kept[link].any() and (data_of_all or link == 0):
             head, tail = product(chain[: link + 1]), product(chain[link + 1 :])
             kept[link] = beyond_leftovers(head, tail, kept[link], same=same, misfit=misfit)
     before, now = -1, sum(int(claim.sum()) for claim in kept)

@@ -139,7 +139,7 @@ def recover_chain(
     """
     data = prepare_data(X, eps)
     yield Step(float(count_nonzero(data.matrix)), 1.0)
-    if not data.is_integer and method in ("auto", "intersection") and n_factors in (None, 2):
+    if not data.is_integer and method in ("auto", "intersection"):
         noise = noise_of_reals(X, eps)
         affordable = method == "intersection" or dense_bytes(X) <= working_memory_bytes()
         if noise is not None and affordable:
@@ -147,6 +147,7 @@ def recover_chain(
                 X,
                 noise.level,
                 rounded=noise.is_rounding,
+                n_factors=n_factors,
                 n_nonzero=n_nonzero,
                 n_init=n_init,
                 max_iter=max_iter,
@@ -242,17 +243,18 @@ def _finish(X: Matrix, data: PreparedData, chain: Chain, eps: float) -> Recovery
 
 
 def _finish_noisy(X: Matrix, data: PreparedData, noisy: NoisyRecovery, eps: float) -> Recovery:
-    fit, links = noisy.fit, [Link(noisy.identified, "intersection", "features", "local")]
+    fit = noisy.fit
+    links = [Link(claim, "intersection", "features", "local") for claim in noisy.identified]
     error = product_error(X, 1.0, fit.factors)
     status, error_condition, exact = noisy_status(noisy, error, 100 * eps)
     factors_std = entry_errors(
-        fit.factors, [noisy.identified], None if exact else fit.standard_errors
+        fit.factors, noisy.identified, None if exact else fit.standard_errors
     )
     return Recovery(
         fit.factors,
         1.0,
         0.0,
-        2,
+        len(fit.factors),
         status,
         [*data.conditions, *noisy.conditions, error_condition],
         unit_table(links, fit.factors),

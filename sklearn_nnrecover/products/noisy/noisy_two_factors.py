@@ -18,6 +18,7 @@ Two stages, both on ``nnz(C) + nnz(D)`` plus what is left beyond noise:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import numpy as np
@@ -33,8 +34,11 @@ from sklearn_nnrecover.products.noisy.noisy_agreement import (
     noisy_proposals,
     noisy_pursuit,
 )
-from sklearn_nnrecover.products.noisy.significant_codes import significant_codes
-from sklearn_nnrecover.products.noisy.support_least_squares import codes_by_least_squares
+from sklearn_nnrecover.products.noisy.significant_codes import branched_codes, significant_codes
+from sklearn_nnrecover.products.noisy.support_least_squares import (
+    chain_product,
+    codes_by_least_squares,
+)
 from sklearn_nnrecover.products.row_agreement import pattern
 from sklearn_nnrecover.products.two_factors.description_length import (
     LEAST_SAVING,
@@ -60,7 +64,7 @@ class NoisyFactors(NamedTuple):
     D: sp.csr_array
 
 
-class _Problem(NamedTuple):
+class Problem(NamedTuple):
     """Data, their transpose, the noise, and the level of significance in its units."""
 
     X: np.ndarray
@@ -68,20 +72,32 @@ class _Problem(NamedTuple):
     noise: float
     level: float
 
-    def residual(self, model: NoisyFactors) -> np.ndarray:
-        return self.X - (model.C @ model.D).toarray()
+    @classmethod
+    def of(cls, X: np.ndarray, noise: float, level: float | None = None) -> Problem:
+        """Pose the problem of X, at the level of its own cells unless told."""
+        level = significance_level(X.size) if level is None else level
+        return cls(np.ascontiguousarray(X), np.ascontiguousarray(X.T), noise, level)
+
+    def flipped(self) -> Problem:
+        """Return the problem of the transposed data."""
+        return self._replace(X=self.transposed, transposed=self.X)
+
+    def residual(self, model: Sequence[sp.csr_array]) -> np.ndarray:
+        """Return X less the product of the factors."""
+        return self.X - chain_product(model).toarray()
 
     def significant(self, residual: np.ndarray) -> sp.csr_array:
+        """Return the entries beyond noise."""
         beyond = np.abs(residual) > SIGNIFICANT * self.noise
         return sp.csr_array(np.where(beyond, residual, 0.0))
 
-    def cost(self, model: NoisyFactors) -> float:
-        """Capped and penalised sum of squares, in units of the penalty of one non-zero."""
-        return float(_capped(self.residual(model), self).sum()) + model.C.nnz + model.D.nnz
+    def capped(self, residual: np.ndarray) -> np.ndarray:
+        """Squares that no cell exceeds, in units of the penalty of one non-zero."""
+        return np.minimum((residual / (self.noise * self.level)) ** 2, 1.0)
 
-
-def _capped(residual: np.ndarray, problem: _Problem) -> np.ndarray:
-    return np.minimum((residual / (problem.noise * problem.level)) ** 2, 1.0)
+    def cost(self, model: Sequence[sp.csr_array]) -> float:
+        """Capped and penalised sum of squares of any number of factors."""
+        return float(self.capped(self.residual(model)).sum()) + sum(F.nnz for F in model)
 
 
 def significance_level(n_cells: int) -> float:
@@ -113,14 +129,22 @@ def noisy_two_factors(
     NoisyFactors
         Without rows when nothing shortens the description.
     """
-    problem = _Problem(X, np.ascontiguousarray(X.T), noise, significance_level(X.size))
+    problem = Problem.of(X, noise)
     counted = yield from _count(problem, rng, max_sweeps)
     if not counted.D.shape[0]:
         return counted
     return (yield from _explain(problem, counted, max_sweeps))
 
 
-def _count(problem: _Problem, rng: np.random.RandomState, max_sweeps: int) -> Steps[NoisyFactors]:
+def explained_factors(
+    X: np.ndarray, noise: float, start: NoisyFactors, max_sweeps: int
+) -> Steps[NoisyFactors]:
+    """Test the coefficients of given factors for significance, the second stage of the search."""
+    problem = Problem.of(X, noise)
+    return (yield from _explain(problem, _refit(problem, start), max_sweeps))
+
+
+def _count(problem: Problem, rng: np.random.RandomState, max_sweeps: int) -> Steps[NoisyFactors]:
     """Build the dictionary by counting the entries beyond noise."""
     n_rows, n_columns = problem.X.shape
     Y = problem.significant(problem.X)
@@ -163,14 +187,13 @@ def _count(problem: _Problem, rng: np.random.RandomState, max_sweeps: int) -> St
     return best
 
 
-def _explain(problem: _Problem, model: NoisyFactors, max_sweeps: int) -> Steps[NoisyFactors]:
+def _explain(problem: Problem, model: NoisyFactors, max_sweeps: int) -> Steps[NoisyFactors]:
     """Test every coefficient for significance until the description is as short as it gets."""
     best, least = model, problem.cost(model)
     for _ in range(max_sweeps):
-        model = _tidy(_better_codes(problem, best), best.D)
+        model = _tidy(better_codes(problem, best), best.D)
         model = _refit(problem, model)
-        flipped = problem._replace(X=problem.transposed, transposed=problem.X)
-        layer = _better_codes(flipped, _transposed(model))
+        layer = better_codes(problem.flipped(), _transposed(model))
         model = _refit(problem, _tidy(model.C, sp.csr_array(layer.T.tocsr())))
         for doubtful in (_weak, _parallel):
             model = _refit(problem, _without_needless(problem, model, doubtful(model)))
@@ -207,7 +230,7 @@ def _atoms(model: NoisyFactors, noise: float) -> Atoms:
     return Atoms(model.D, noise / np.sqrt(np.maximum(energy, 1e-300)))
 
 
-def _refit(problem: _Problem, model: NoisyFactors) -> NoisyFactors:
+def _refit(problem: Problem, model: NoisyFactors) -> NoisyFactors:
     """Least squares for the codes, then for the atoms, over the cells that the model explains."""
     for flip in (False, True):
         explained = np.abs(problem.residual(model)) <= 1.2 * SIGNIFICANT * problem.noise
@@ -222,7 +245,7 @@ def _refit(problem: _Problem, model: NoisyFactors) -> NoisyFactors:
 
 
 def _significant_fit(
-    problem: _Problem,
+    problem: Problem,
     X: np.ndarray,
     codes: sp.csr_array,
     layer: sp.csr_array,
@@ -235,29 +258,46 @@ def _significant_fit(
     return fitted
 
 
-def _better_codes(problem: _Problem, model: NoisyFactors) -> sp.csr_array:
-    """Keep the best of the present codes and two others, row by row.
+def better_codes(problem: Problem, model: NoisyFactors) -> sp.csr_array:
+    """Keep the best of the present codes and others, row by row.
 
-    The others are those of a new pursuit, and the present ones together with those that cancel
-    what they left: where a few cells are wrong by more than noise, least squares follows them.
+    The others are those of a new pursuit, the present ones together with those that cancel what
+    they left (where a few cells are wrong by more than noise, least squares follows them), and for
+    the last rows that are not explained those of pursuits that begin elsewhere.
     """
     C, D = model
     left = problem.significant(problem.residual(model))
     completed = sp.csr_array(C + noisy_pursuit(left, _atoms(model, problem.noise), problem.noise))
     found = significant_codes(problem.X, D, problem.noise, problem.level)
-    best, least = C, _row_costs(problem, problem.X, C, D)
-    for codes in (completed, found):
-        costs = _row_costs(problem, problem.X, codes, D)
-        best = _chosen_rows(best, codes, costs < least - 1e-9)
+    best = _cheapest_rows(problem, D, [C, completed, found])
+    beyond = problem.significant(problem.residual((best, D)))
+    stuck = np.flatnonzero(np.diff(beyond.indptr))
+    if D.shape[0] and 0 < 2 * len(stuck) < len(problem.X):
+        codes = branched_codes(problem.X[stuck], D, problem.noise, problem.level)
+        place = sp.csr_array(
+            (np.ones(len(stuck)), (stuck, np.arange(len(stuck)))), shape=(C.shape[0], len(stuck))
+        )
+        best = _cheapest_rows(problem, D, [best, sp.csr_array(place @ codes)])
+    return best
+
+
+def _cheapest_rows(
+    problem: Problem, layer: sp.csr_array, codes: Sequence[sp.csr_array]
+) -> sp.csr_array:
+    best, *others = codes
+    least = _row_costs(problem, problem.X, best, layer)
+    for other in others:
+        costs = _row_costs(problem, problem.X, other, layer)
+        best = _chosen_rows(best, other, costs < least - 1e-9)
         least = np.minimum(least, costs)
     return best
 
 
 def _row_costs(
-    problem: _Problem, X: np.ndarray, codes: sp.csr_array, layer: sp.csr_array
+    problem: Problem, X: np.ndarray, codes: sp.csr_array, layer: sp.csr_array
 ) -> np.ndarray:
     residual = X - (codes @ layer).toarray()
-    return _capped(residual, problem).sum(axis=1) + np.diff(codes.indptr)
+    return problem.capped(residual).sum(axis=1) + np.diff(codes.indptr)
 
 
 def _chosen_rows(old: sp.csr_array, new: sp.csr_array, chosen: np.ndarray) -> sp.csr_array:
@@ -286,7 +326,7 @@ def _parallel(model: NoisyFactors) -> np.ndarray:
     return result
 
 
-def _without_needless(problem: _Problem, model: NoisyFactors, doubtful: np.ndarray) -> NoisyFactors:
+def _without_needless(problem: Problem, model: NoisyFactors, doubtful: np.ndarray) -> NoisyFactors:
     """Drop doubtful atoms whose users are described as shortly by the others."""
     C, D = model
     if not doubtful.any() or doubtful.all():

@@ -15,12 +15,20 @@ from sklearn_nnrecover.linalg.blocks import row_blocks
 MAX_COEFFICIENTS = 40
 """Most atoms in one row's code."""
 
+BRANCHES = 16
+"""Atoms from which the code of a row may begin, where the best one leads nowhere."""
+
 _RIDGE = 1e-12
 """Keeps the least squares of dependent atoms solvable."""
 
 
 def significant_codes(
-    X: np.ndarray, atoms: sp.csr_array, noise: float, level: float
+    X: np.ndarray,
+    atoms: sp.csr_array,
+    noise: float,
+    level: float,
+    *,
+    first: np.ndarray | None = None,
 ) -> sp.csr_array:
     """Code rows in known atoms, every coefficient ``level`` standard errors from 0.
 
@@ -32,6 +40,8 @@ def significant_codes(
         Standard deviation of the entries of X.
     level : float
         Standard errors that a coefficient must reach to join, and to stay.
+    first : ndarray of int, shape (n_rows,), or None
+        Atom that joins each row's code first; None for the one that explains most.
 
     Returns
     -------
@@ -42,9 +52,46 @@ def significant_codes(
         return sp.csr_array((len(X), n_atoms))
     gram = sp.csr_array(atoms @ atoms.T).toarray()
     parts = [
-        _code_block(np.asarray(atoms @ X[rows].T).T, gram, noise, level)
+        _code_block(
+            np.asarray(atoms @ X[rows].T).T,
+            gram,
+            noise,
+            level,
+            None if first is None else first[rows],
+        )
         for rows in row_blocks(len(X), 48.0 * n_atoms + 32.0 * MAX_COEFFICIENTS**2)
     ]
+    return sp.csr_array(sp.vstack(parts, format="csr"))
+
+
+def branched_codes(X: np.ndarray, atoms: sp.csr_array, noise: float, level: float) -> sp.csr_array:
+    """Code rows from each of several first atoms and keep the shortest code.
+
+    Where more atoms than dimensions overlap, the atom that explains most of a row need not be one
+    of its own, and the pursuit cannot turn back.
+
+    Parameters
+    ----------
+    X, atoms, noise, level
+        As for `significant_codes`.
+
+    Returns
+    -------
+    csr_array of shape (n_rows, n_atoms)
+        The code of least ``sum(min((r / (level noise))^2, 1)) + nnz`` for each row.
+    """
+    n_branches = min(BRANCHES, atoms.shape[0])
+    norms = np.sqrt(np.maximum(np.asarray(atoms.power(2).sum(axis=1)).ravel(), 1e-300))
+    parts = []
+    for rows in row_blocks(len(X), 32.0 * n_branches * X.shape[1]):
+        explained = np.abs(np.asarray(atoms @ X[rows].T).T) / norms
+        first = np.argpartition(-explained, n_branches - 1, axis=1)[:, :n_branches]
+        copies = np.repeat(X[rows], n_branches, axis=0)
+        codes = significant_codes(copies, atoms, noise, level, first=first.ravel())
+        misfit = ((copies - (codes @ atoms).toarray()) / (level * noise)) ** 2
+        costs = np.minimum(misfit, 1.0).sum(axis=1) + np.diff(codes.indptr)
+        best = costs.reshape(-1, n_branches).argmin(axis=1)
+        parts.append(codes[np.arange(len(best)) * n_branches + best])
     return sp.csr_array(sp.vstack(parts, format="csr"))
 
 
@@ -99,13 +146,19 @@ class _Codes:
 
 
 def _code_block(
-    correlation: np.ndarray, gram: np.ndarray, noise: float, level: float
+    correlation: np.ndarray,
+    gram: np.ndarray,
+    noise: float,
+    level: float,
+    first: np.ndarray | None,
 ) -> sp.csr_array:
     codes = _Codes(correlation, gram)
     norms = np.sqrt(np.diagonal(gram))
     inverse_norms = np.where(norms > 0, 1 / np.where(norms > 0, norms, 1.0), 0.0)
     active = np.arange(len(correlation))
-    for _ in range(min(MAX_COEFFICIENTS, len(gram))):
+    if first is not None:
+        codes.join(active, first)
+    for _ in range(min(MAX_COEFFICIENTS, len(gram)) - (first is not None)):
         chosen = codes.matrix(active)
         left = np.abs(correlation[active] - chosen @ gram) * inverse_norms
         left[np.repeat(np.arange(len(active)), np.diff(chosen.indptr)), chosen.indices] = 0.0

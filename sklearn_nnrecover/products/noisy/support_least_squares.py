@@ -321,16 +321,17 @@ def _with_data(factor: sp.csr_array, data: np.ndarray) -> sp.csr_array:
     return sp.csr_array((data, factor.indices, factor.indptr), shape=factor.shape)
 
 
-def _product(chain: Sequence[sp.csr_array]) -> sp.csr_array:
-    product = chain[0]
-    for factor in chain[1:]:
+def chain_product(factors: Sequence[sp.csr_array]) -> sp.csr_array:
+    """Return the product of at least one factor."""
+    product = factors[0]
+    for factor in factors[1:]:
         product = sp.csr_array(product @ factor)
     return product
 
 
 def _at(chain: Sequence[sp.csr_array], cells: np.ndarray) -> np.ndarray:
     """Entries of the product at flat indices that include all its non-zeros."""
-    product = _product(chain)
+    product = chain_product(chain)
     product.sort_indices()
     rows = np.repeat(np.arange(product.shape[0], dtype=np.int64), np.diff(product.indptr))
     values = np.zeros(len(cells))
@@ -340,7 +341,7 @@ def _at(chain: Sequence[sp.csr_array], cells: np.ndarray) -> np.ndarray:
 
 def _noise_std(X: np.ndarray, chain: Sequence[sp.csr_array], n_free: int) -> float:
     degrees = X.size - n_free
-    residual = X - _product(chain).toarray()
+    residual = X - chain_product(chain).toarray()
     return float(np.linalg.norm(residual) / np.sqrt(degrees)) if degrees > 0 else np.inf
 
 

@@ -46,6 +46,16 @@ class AtomEvidence(NamedTuple):
     exchange_margin: np.ndarray
 
 
+def no_evidence(C: sp.csr_array, D: sp.csr_array) -> AtomEvidence:
+    """Return the evidence where nothing can be measured."""
+    n_atoms = D.shape[0]
+    none = np.zeros(n_atoms, dtype=bool)
+    uses = np.bincount(C.indices, minlength=n_atoms)
+    return AtomEvidence(
+        none, uses, none, np.full(n_atoms, np.inf), np.zeros(n_atoms, dtype=np.intp)
+    )
+
+
 class Paths(NamedTuple):
     """Every path i -> g -> j of a product, as indices into the stored entries of both factors."""
 

@@ -14,11 +14,8 @@ from sklearn_nnrecover.products.factor_gauge import row_gauge
 from sklearn_nnrecover.products.integer_pursuit import clean
 from sklearn_nnrecover.products.peeling import Evidence, Matrix, Peel
 from sklearn_nnrecover.products.row_agreement import distinct_rows
-from sklearn_nnrecover.products.two_factors.atom_identification import (
-    ACCIDENTS,
-    AtomEvidence,
-    atom_evidence,
-)
+from sklearn_nnrecover.products.two_factors.atom_conditions import atom_conditions
+from sklearn_nnrecover.products.two_factors.atom_identification import atom_evidence
 from sklearn_nnrecover.products.two_factors.description_length import (
     LEAST_SAVING,
     TwoFactors,
@@ -100,7 +97,16 @@ def intersection_factor(
         factor=best.D,
         remainder=best.C,
         proven=proven,
-        evidence=_conditions(Y, best, evidence, found_again, n_init),
+        evidence=[
+            Evidence(
+                "description length",
+                (best.C.nnz + best.D.nnz) / Y.nnz,
+                1.0,
+                best.C.nnz + best.D.nnz < Y.nnz,
+                "non-zeros of both factors, relative to those of their product",
+            ),
+            *atom_conditions(evidence, found_again, n_init=n_init, n_left=best.n_residual),
+        ],
         splits=True,
         proof="local",
     )
@@ -152,59 +158,3 @@ def _is_row_of(A: sp.csr_array, B: sp.csr_array, rng: np.random.RandomState) -> 
     in_B = np.zeros(group.n_groups, dtype=bool)
     in_B[group.label[A.shape[0] :]] = True
     return in_B[group.label[: A.shape[0]]]
-
-
-def _conditions(
-    Y: sp.csr_array,
-    best: TwoFactors,
-    evidence: AtomEvidence,
-    found_again: np.ndarray,
-    n_init: int,
-) -> list[Evidence]:
-    n_atoms = best.D.shape[0]
-    found = n_atoms - best.n_residual
-    used = evidence.uses > 1
-    return [
-        Evidence(
-            "description length",
-            (best.C.nnz + best.D.nnz) / Y.nnz,
-            1.0,
-            best.C.nnz + best.D.nnz < Y.nnz,
-            "non-zeros of both factors, relative to those of their product",
-        ),
-        Evidence(
-            "atoms found",
-            found,
-            n_atoms,
-            best.n_residual == 0,
-            "atoms that several rows share; the others are single rows that nothing explained",
-        ),
-        Evidence(
-            "atoms fixed by their supports",
-            int(np.sum(evidence.anchored)),
-            n_atoms,
-            bool(evidence.anchored.all()),
-            "values that follow from the cells reached by one hidden node only",
-        ),
-        Evidence(
-            "atoms that no accident explains",
-            int(np.sum(evidence.log10_accidents <= np.log10(ACCIDENTS))),
-            n_atoms,
-            bool(np.all(evidence.log10_accidents <= np.log10(ACCIDENTS))),
-            f"expected number of patterns as good in unstructured data at most {ACCIDENTS:g}",
-        ),
-        Evidence(
-            "cheapest exchange",
-            int(evidence.exchange_margin[used].min(initial=n_atoms)),
-            1,
-            bool(np.all(evidence.exchange_margin[used] > 0)),
-            "non-zeros added by the cheapest elementary exchange of two atoms",
-        ),
-        Evidence(
-            "starts that agree",
-            int(np.sum(found_again == n_init)),
-            n_atoms,
-            bool(np.all(found_again == n_init)),
-            f"atoms found again by each of {n_init} starts on shuffled data",
-        ),
-    ]

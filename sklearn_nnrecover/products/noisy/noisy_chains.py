@@ -1,0 +1,141 @@
+"""Chains of sparse real factors behind noise: ``X = F[0] @ F[1] @ ... @ F[L-1] + noise``.
+
+Two factors ``X = C @ D + noise`` are found first. Where the data come from a longer chain, the
+shortest two of them may merge layers: some atoms are rows of the last factor, others rows of the
+last two together. Atoms that combine lighter ones are therefore dissolved into them
+(`lighter_atoms`), as in the exact search. What C then holds is a product of sparse factors itself,
+known up to noise through the piece
+
+    X D' (D D')^-1 = C + noise,    covariance of a row: noise^2 (D D')^-1,
+
+whose columns are brought to one level of noise and searched again, and so on while the description
+becomes shorter. Then every factor is tested entry by entry between its neighbours
+(`factor_refinement`): two factors saw each entry through one link only.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import NamedTuple
+
+import numpy as np
+import scipy.sparse as sp
+
+from sklearn_nnrecover.linalg.steps import Steps
+from sklearn_nnrecover.products.noisy.factor_refinement import refined_chain
+from sklearn_nnrecover.products.noisy.lighter_atoms import lighter_atoms
+from sklearn_nnrecover.products.noisy.noisy_agreement import SIGNIFICANT
+from sklearn_nnrecover.products.noisy.noisy_two_factors import (
+    NoisyFactors,
+    Problem,
+    noisy_two_factors,
+)
+from sklearn_nnrecover.products.noisy.support_least_squares import chain_product
+from sklearn_nnrecover.products.peeling import MAX_FACTORS
+from sklearn_nnrecover.products.two_factors.description_length import LEAST_SAVING
+
+LARGEST_CONDITION = 1e3
+"""Condition of the layers beyond which their codes are not known well enough to be split."""
+
+
+class Piece(NamedTuple):
+    """``X @ pinv(layers)`` with columns divided by ``std``, the deviations of their noise."""
+
+    Y: np.ndarray
+    std: np.ndarray
+
+
+def noisy_chain(
+    X: np.ndarray,
+    noise: float,
+    *,
+    rng: np.random.RandomState,
+    max_sweeps: int = 40,
+    n_factors: int | None = None,
+) -> Steps[list[sp.csr_array]]:
+    """Find sparse factors behind Gaussian noise, the last one first.
+
+    Parameters
+    ----------
+    X : ndarray of shape (n_rows, n_columns)
+    noise : float
+        Standard deviation of the noise, positive.
+    rng : RandomState
+    max_sweeps : int
+        Budget: most sweeps of each stage of each search.
+    n_factors : int or None
+        Stop at this number of factors; None goes on while the description becomes shorter.
+
+    Yields
+    ------
+    Step
+        Of the searches, one after another.
+
+    Returns
+    -------
+    list of csr_array
+        The factors; empty when nothing shortens the description.
+    """
+    whole = Problem.of(X, noise)
+    model = yield from noisy_two_factors(X, noise, rng=rng, max_sweeps=max_sweeps)
+    if not model.D.shape[0]:
+        return []
+    chain = [model.C, model.D]
+    while len(chain) < (MAX_FACTORS if n_factors is None else n_factors):
+        longer = yield from _split(whole, chain, rng, max_sweeps)
+        if longer is None or whole.cost(longer) >= whole.cost(chain):
+            break
+        chain = longer
+    return chain
+
+
+def _split(
+    whole: Problem, chain: list[sp.csr_array], rng: np.random.RandomState, max_sweeps: int
+) -> Steps[list[sp.csr_array] | None]:
+    """Split the first factor in two, None if it is no product."""
+    piece = codes_within_noise(whole, chain[2:])
+    if piece is None:
+        return None
+    layer = sp.csr_array(chain[1] @ sp.diags_array(1 / piece.std))
+    lighter = yield from lighter_atoms(piece.Y, 1.0, NoisyFactors(chain[0], layer), max_sweeps)
+    tail = [sp.csr_array(lighter.D @ sp.diags_array(piece.std)), *chain[2:]]
+    piece = codes_within_noise(whole, tail)
+    if piece is None:
+        return None
+    inner = yield from noisy_two_factors(piece.Y, 1.0, rng=rng, max_sweeps=max_sweeps)
+    left = np.count_nonzero(np.abs(Problem.of(piece.Y, 1.0).residual(inner)) > SIGNIFICANT)
+    shorter = inner.C.nnz + inner.D.nnz + left < (1 - LEAST_SAVING) * lighter.C.nnz
+    if not inner.D.shape[0] or not shorter:
+        return None
+    layer = sp.csr_array(inner.D @ sp.diags_array(piece.std))
+    return refined_chain(whole, [inner.C, layer, *tail])
+
+
+def codes_within_noise(problem: Problem, layers: Sequence[sp.csr_array]) -> Piece | None:
+    """Least squares for dense codes in the product of known layers, at one level of noise.
+
+    Parameters
+    ----------
+    problem : Problem
+    layers : sequence of csr_array
+        Without layers the data are their own codes.
+
+    Returns
+    -------
+    Piece or None
+        None where the layers determine their codes badly or not at all.
+    """
+    if not layers:
+        std = np.full(problem.X.shape[1], problem.noise)
+        return Piece(problem.X / problem.noise, std)
+    layer = chain_product(layers).toarray()
+    if layer.shape[0] > layer.shape[1]:
+        return None
+    norms = np.linalg.norm(layer, axis=1)
+    squares, vectors = np.linalg.eigh((layer / norms[:, None]) @ (layer / norms[:, None]).T)
+    if squares[0] * LARGEST_CONDITION**2 < squares[-1]:
+        return None
+    inverse = (vectors / squares) @ vectors.T
+    codes = (problem.X @ (layer / norms[:, None]).T) @ inverse / norms
+    std = problem.noise * np.sqrt(np.diagonal(inverse)) / norms
+    return Piece(codes / std, std)
