@@ -20,7 +20,6 @@ from sklearn_nnrecover.base.report import RecoveryReport
 from sklearn_nnrecover.exceptions import RecoveryWarning
 from sklearn_nnrecover.linalg.steps import Steps
 from sklearn_nnrecover.products.chain_recovery import (
-    PEEL_METHODS,
     Recovery,
     recover_chain,
     recover_sign_network,
@@ -28,6 +27,7 @@ from sklearn_nnrecover.products.chain_recovery import (
 )
 from sklearn_nnrecover.products.factor_operator import chain_operator
 from sklearn_nnrecover.products.layer_inversion import has_full_row_rank, invert_chain
+from sklearn_nnrecover.products.method_order import PEEL_METHODS
 from sklearn_nnrecover.products.sign_networks import invert_sign_chain
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -11,11 +10,11 @@ import scipy.sparse as sp
 from sklearn_nnrecover.linalg.blocks import working_memory_bytes
 from sklearn_nnrecover.linalg.steps import Step, Steps
 from sklearn_nnrecover.products.chain_claims import supported_claims
-from sklearn_nnrecover.products.correlation_graph import correlation_factor
 from sklearn_nnrecover.products.factor_gauge import normalize_chain
 from sklearn_nnrecover.products.fast_transforms.butterflies import butterfly_factors
 from sklearn_nnrecover.products.integer_pursuit import clean
 from sklearn_nnrecover.products.integer_unit import integer_unit
+from sklearn_nnrecover.products.method_order import automatic_order, is_low_rank, peel_methods
 from sklearn_nnrecover.products.noisy.entry_errors import entry_errors
 from sklearn_nnrecover.products.noisy.noisy_products import (
     NoisyRecovery,
@@ -28,7 +27,6 @@ from sklearn_nnrecover.products.peeling import (
     Evidence,
     Link,
     Matrix,
-    PeelMethod,
     count_nonzero,
     peel_chain,
 )
@@ -40,19 +38,10 @@ from sklearn_nnrecover.products.recovery_status import (
     product_error,
     unit_table,
 )
-from sklearn_nnrecover.products.row_spaces.information_sets import information_set_factor
-from sklearn_nnrecover.products.row_spaces.last_factor_ica import last_factor_by_ica
 from sklearn_nnrecover.products.sign_networks import sign_network_factors
 from sklearn_nnrecover.products.structured.structured_fit import ROUNDING
 from sklearn_nnrecover.products.structured.structured_recovery import recover_structured
-from sklearn_nnrecover.products.two_factors.sparse_two_factors import intersection_factor
 from sklearn_nnrecover.products.two_factors.untouched_cells import agreement_probability
-
-AUTOMATIC = ("intersection", "information-set", "ica")
-"""Peel methods of ``method="auto"``, in the order in which they are tried on every piece."""
-
-
-_LARGEST_RANKED = 2_000_000
 
 
 class Recovery(NamedTuple):
@@ -72,35 +61,6 @@ class Recovery(NamedTuple):
     parameters: list[np.ndarray] | None = None
     factors_std: list[np.ndarray] | None = None
     parameters_std: list[np.ndarray] | None = None
-
-
-PEEL_METHODS: dict[str, PeelMethod] = {
-    "intersection": intersection_factor,
-    "information-set": information_set_factor,
-    "ica": last_factor_by_ica,
-    "correlation": correlation_factor,
-}
-
-
-def automatic_order(X: Matrix) -> tuple[str, ...]:
-    """Return the methods for X, the most promising first.
-
-    With a rank of at most half the features, information sets are quick and their proof is global.
-    """
-    if X.shape[0] * X.shape[1] <= _LARGEST_RANKED:
-        dense = X.toarray() if sp.issparse(X) else X
-        if 2 * np.linalg.matrix_rank(dense) <= X.shape[1]:
-            return ("information-set", *(name for name in AUTOMATIC if name != "information-set"))
-    return AUTOMATIC
-
-
-def peel_methods(X: Matrix, method: str, n_init: int, max_iter: int) -> dict[str, PeelMethod]:
-    """Return the peel methods that ``method`` stands for, by name."""
-    names = automatic_order(X) if method == "auto" else (method,)
-    chosen = {name: PEEL_METHODS[name] for name in names}
-    if "intersection" in chosen:
-        chosen["intersection"] = partial(intersection_factor, n_init=n_init, budget=max_iter)
-    return chosen
 
 
 def recover_chain(
@@ -155,17 +115,26 @@ def recover_chain(
             )
             if noisy is not None:
                 return _finish_noisy(X, data, noisy, eps)
-    if method in ("auto", "butterfly") and n_factors is None and _is_dense(data.matrix):
-        transform = butterfly_factors(data.matrix, rng=rng)
-        if transform is not None and sum(F.nnz for F in transform) < count_nonzero(data.matrix):
-            return _finish(X, data, _fast_transform(transform), eps)
-    if count_nonzero(data.matrix) and method != "butterfly":
-        methods = peel_methods(data.matrix, method, n_init, max_iter)
+    seeks_transform = method in ("auto", "butterfly") and n_factors is None
+    seeks_transform = seeks_transform and _is_dense(data.matrix)
+    # A product through few nodes is hardly a fast transform, and its row space is searched sooner.
+    transform_last = seeks_transform and method == "auto" and is_low_rank(data.matrix)
+    chain = Chain([sp.csr_array(data.matrix)], [], [])
+    if seeks_transform and not transform_last:
+        chain = _fast_transform(data.matrix, rng) or chain
+    if not chain.links and count_nonzero(data.matrix) and method != "butterfly":
+        order = automatic_order(data.matrix) if method == "auto" else ((method,), ())
+        names, last_resort = order
         chain = yield from peel_chain(
-            data.matrix, methods, rng=rng, n_factors=n_factors, n_nonzero=n_nonzero
+            data.matrix,
+            peel_methods(names, n_init, max_iter),
+            rng=rng,
+            n_factors=n_factors,
+            n_nonzero=n_nonzero,
+            last_resort=last_resort,
         )
-    else:
-        chain = Chain([sp.csr_array(data.matrix)], [], [])
+    if not chain.links and transform_last:
+        chain = _fast_transform(data.matrix, rng) or chain
     if not chain.links:
         return nothing_recovered(X, chain_status(chain, 0.0, 0.0, None), data.conditions)
     return _finish(X, data, chain, eps)
@@ -176,8 +145,11 @@ def _is_dense(A: Matrix) -> bool:
     return 2 * count_nonzero(A) > A.shape[0] * A.shape[1]
 
 
-def _fast_transform(factors: list[sp.csr_array]) -> Chain:
-    """Link the factors of a fast transform, of which there are always several."""
+def _fast_transform(A: Matrix, rng: np.random.RandomState) -> Chain | None:
+    """Factors of a fast transform, of which there are always several, or None."""
+    factors = butterfly_factors(A, rng=rng)
+    if factors is None or sum(F.nnz for F in factors) >= count_nonzero(A):
+        return None
     links = [
         Link(np.zeros(F.shape[0], dtype=bool), "butterfly", "both", "local") for F in factors[1:]
     ]

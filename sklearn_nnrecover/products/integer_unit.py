@@ -10,9 +10,11 @@ from typing import NamedTuple
 
 import numpy as np
 
-_MAX_DISTINCT = 4096
+_MAX_DISTINCT = 65_536
 _MAX_SAMPLE = 20_000
-_LARGEST_INTEGER = 1e4
+_LARGEST_INTEGER = 1e6
+_CLEAR_REMAINDER = 8.0
+"""A divisor is larger than this multiple of what rounding may leave of a remainder."""
 
 
 class NoisyUnit(NamedTuple):
@@ -35,7 +37,8 @@ def integer_unit(values: np.ndarray, rtol: float = 1e-8) -> float | None:
     Returns
     -------
     float or None
-        None if there is no such c, or if the integers would exceed 10 000.
+        None if there is no such c, or if the integers would exceed a million, or what the rounding
+        allows to tell from others.
     """
     magnitudes = np.abs(np.ravel(values))
     magnitudes = magnitudes[magnitudes > 0]
@@ -47,7 +50,9 @@ def integer_unit(values: np.ndarray, rtol: float = 1e-8) -> float | None:
         distinct = np.unique(np.round(part / largest, 9)) * largest
         if len(distinct) > _MAX_DISTINCT:
             return None
-        unit = _common_divisor(distinct, largest * max(rtol, 1e-9) * 10, largest / _LARGEST_INTEGER)
+        rounding = largest * max(rtol, 1e-9) * 10
+        smallest = max(largest / _LARGEST_INTEGER, _CLEAR_REMAINDER * rounding)
+        unit = _common_divisor(distinct, rounding, smallest)
         if unit is None:
             return None
     multiples = np.round(magnitudes / unit)

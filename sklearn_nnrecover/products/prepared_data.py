@@ -101,6 +101,17 @@ def background_noise(X: np.ndarray) -> float | None:
     return level
 
 
+def _is_rank_deficient(X: np.ndarray, rtol: float) -> bool:
+    """Whether rows or columns that differ are dependent, as those of noise never are.
+
+    A deep product has many small entries and few large ones, as a sparse product behind noise has.
+    """
+    for _ in range(2):
+        probe = X @ np.cos(1.0 + np.sqrt(2.0) * np.arange(X.shape[1]))
+        X = X[np.sort(np.unique(probe, return_index=True)[1])].T
+    return bool(np.linalg.matrix_rank(X, rtol=rtol) < min(X.shape))
+
+
 class Noise(NamedTuple):
     """Standard deviation of noise in every cell, or a bound on what rounding did."""
 
@@ -122,8 +133,11 @@ def noise_of_reals(X: Matrix, eps: float) -> Noise | None:
         Rounding of X, relative to its entries.
     """
     if count_nonzero(X) > MAX_DENSITY * X.shape[0] * X.shape[1]:
-        level = background_noise(X.toarray() if sp.issparse(X) else X)
-        return None if level is None else Noise(level, is_rounding=False)
+        dense = X.toarray() if sp.issparse(X) else X
+        level = background_noise(dense)
+        if level is None or _is_rank_deficient(dense, max(1e-10, 10 * eps)):
+            return None
+        return Noise(level, is_rounding=False)
     largest = float(abs(X).max())
     if eps <= EXACT_EPS or largest == 0:
         return None

@@ -79,9 +79,16 @@ def _ratio_classes(
 
 
 def _row_groups(
-    A: np.ndarray, classes: list[np.ndarray], noise: float, rng: np.random.RandomState
-) -> np.ndarray:
+    A: np.ndarray,
+    classes: list[np.ndarray],
+    noise: float,
+    rng: np.random.RandomState,
+    *,
+    max_groups: float = np.inf,
+) -> np.ndarray | None:
     """Label the rows that are proportional on every class; labels run from 0.
+
+    None as soon as more than ``max_groups`` rows are proportional to no other.
 
     A row that is all noise on a class is proportional there to any other. Rows join the most
     certain row that they match, so that two groups are not merged by such a row between them.
@@ -89,7 +96,9 @@ def _row_groups(
     n_rows = len(A)
     mismatch = np.full((n_rows, n_rows), -np.inf)
     certainty = np.full(n_rows, np.inf)
-    for columns in classes:
+    filled = np.ones(n_rows, dtype=bool)
+    # Large classes tell most rows apart.
+    for columns in sorted(classes, key=len, reverse=True):
         part = A[:, columns]
         norm = np.linalg.norm(part, axis=1)
         floor = noise * np.sqrt(len(columns))
@@ -105,6 +114,10 @@ def _row_groups(
         sine[empty] = -1.0
         sine[:, empty] = -1.0
         np.maximum(mismatch, sine, out=mismatch)
+        filled &= ~empty
+        n_alike = np.count_nonzero(mismatch[np.ix_(filled, filled)] <= 1e-12, axis=1)
+        if np.count_nonzero(n_alike == 1) > max_groups:
+            return None
     order = np.argsort(-np.round(certainty / max(certainty.max(), 1e-300), 9), kind="stable")
     alike = mismatch[:, order] <= 1e-12
     leader = order[np.argmax(alike, axis=1)]
@@ -142,11 +155,14 @@ def _split_by(
     n_rows, n_columns = A.shape
     n_classes = int(labels_heavy.max()) + 1
     classes = [heavy[labels_heavy == c] for c in range(n_classes)]
-    labels = _row_groups(A, classes, noise, rng)
-    n_groups = int(labels.max()) + 1
-    entries = n_rows * n_classes + n_groups * n_columns
-    if n_groups == n_rows or entries > A.size:
+    max_groups = min(n_rows - 1.0, (A.size - n_rows * n_classes) / n_columns)
+    labels = _row_groups(A, classes, noise, rng, max_groups=max_groups)
+    if labels is None:
         return None
+    n_groups = int(labels.max()) + 1
+    if n_groups > max_groups:
+        return None
+    entries = n_rows * n_classes + n_groups * n_columns
     rows = np.arange(n_rows)
     groups = sp.csr_array((np.ones(n_rows), (labels, rows)), shape=(n_groups, n_rows))
 

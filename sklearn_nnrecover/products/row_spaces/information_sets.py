@@ -344,7 +344,8 @@ def information_set_factor(
     vectors, listing = search.vectors, search.listing
     heaviest = int(np.diff(vectors.indptr).max())
     proven = np.zeros(rank, dtype=bool)
-    if listing.complete_weight >= heaviest:
+    complete = listing.complete_weight >= heaviest
+    if complete:
         proven = ~replaceable(search.pool, search.chosen, heaviest)
     solved = solve_remainder(Y, vectors)
     if solved is None:
@@ -357,7 +358,7 @@ def information_set_factor(
             "weight up to which every vector of the row space is known",
             float(listing.complete_weight),
             float(heaviest),
-            listing.complete_weight >= heaviest,
+            complete,
             f"{listing.n_sets} information sets list every vector with at most "
             f"{listing.complete_weight} non-zeros, apart from sums of lighter ones; the factor's "
             f"rows have up to {heaviest}",
@@ -378,7 +379,7 @@ def information_set_factor(
             "relative distance between the data and remainder times factor",
         ),
     ]
-    if listing.complete_weight < heaviest:
+    if not complete:
         once, twice = (int(np.sum(search.hits == count)) for count in (1, 2))
         missed = once**2 / (2 * max(twice, 1))
         evidence.append(
@@ -391,4 +392,5 @@ def information_set_factor(
                 f"two of {search.n_forms} random systematic forms; measured, not a proof",
             )
         )
-    return Peel(factor, remainder, proven, evidence)
+    complete = complete and bool(np.any(proven))
+    return Peel(factor, remainder, proven, evidence, complete=complete)
