@@ -10,6 +10,9 @@ independent Gaussian columns of Z the description length is, up to constants,
 for N rows of Y (the volume that F gains, Z loses) and m entries of F other than 1 and -1, and
 exchanges descend on it. The inverse
 covariance alone is a poor guide where Z is nearly singular, as deep products are.
+
+Of integer data one thing more is known: the codes are integers. A sum and a difference in the place
+of two rows leave halves, since they span a coarser lattice (`integral_basis`).
 """
 
 from __future__ import annotations
@@ -18,11 +21,15 @@ import numpy as np
 import scipy.sparse as sp
 from scipy import linalg
 
+from sklearn_nnrecover.products.layer_inversion import least_squares_codes
 from sklearn_nnrecover.products.row_spaces.lightest_bases import count_other_values
 from sklearn_nnrecover.products.row_spaces.systematic_bases import RowSpace
 
 COEFFICIENT_TOL = 1e-7
 """Coefficients below this fraction of a vector's largest are rounding."""
+
+INTEGER_TOL = 1e-6
+"""Codes closer than this to integers are integers."""
 
 MOST_MEMBERS = 6
 """Vectors that need more rows of the basis than this are not tried: they are no near misses."""
@@ -73,6 +80,45 @@ def least_correlated_basis(
             if not touched[rows].any():
                 touched[rows] = True
                 chosen[member[index]] = others[vector[index]]
+    return chosen
+
+
+def integral_basis(vectors: sp.csr_array, chosen: np.ndarray, Y: np.ndarray) -> np.ndarray:
+    """Exchange members of a basis that leave integer data without integer codes.
+
+    A vector ``v = sum_j c_j f_j`` with ``|c_i| < 1`` in the place of ``f_i`` refines the lattice
+    that the basis spans. It is taken if it is no heavier than ``f_i``.
+
+    Parameters
+    ----------
+    vectors : csr_array of shape (n_vectors, n_columns)
+        Vectors of the row space of Y in the row gauge.
+    chosen : ndarray of int, shape (rank,)
+        Rows of ``vectors`` that form a basis.
+    Y : ndarray of shape (n_rows, n_columns)
+        Integers.
+
+    Returns
+    -------
+    ndarray of int, shape (rank,)
+        Another basis among ``vectors``, or the same where none gives integer codes or is needed.
+    """
+    weights, trial = np.diff(vectors.indptr), np.array(chosen)
+    # Every exchange halves the index of the lattice at least.
+    for _ in range(len(chosen)):
+        basis = sp.csr_array(vectors[trial])
+        codes = least_squares_codes(basis, Y)
+        broken = np.abs(codes - np.rint(codes)).max(axis=0) > INTEGER_TOL
+        if not broken.any():
+            return trial
+        others = np.setdiff1d(np.flatnonzero(weights <= weights[trial].max()), trial)
+        coefficients = np.abs(least_squares_codes(basis, vectors[others].toarray()))
+        finer = (coefficients > INTEGER_TOL) & (coefficients < 0.5 + INTEGER_TOL)
+        finer &= broken & (weights[others][:, None] <= weights[trial])
+        if not finer.any():
+            break
+        vector, member = np.argwhere(finer)[0]
+        trial[member] = others[vector]
     return chosen
 
 

@@ -18,7 +18,10 @@ from sklearn_nnrecover.linalg.steps import Step, Steps
 from sklearn_nnrecover.products.layer_inversion import least_squares_codes
 from sklearn_nnrecover.products.peeling import SPARSE, Evidence, Peel
 from sklearn_nnrecover.products.row_agreement import pattern
-from sklearn_nnrecover.products.row_spaces.basis_exchanges import least_correlated_basis
+from sklearn_nnrecover.products.row_spaces.basis_exchanges import (
+    integral_basis,
+    least_correlated_basis,
+)
 from sklearn_nnrecover.products.row_spaces.lightest_bases import (
     SparseVectors,
     distinct_vectors,
@@ -341,12 +344,15 @@ def information_set_factor(
     )
     if len(search.chosen) < rank:
         return None
-    vectors, listing = search.vectors, search.listing
+    chosen, listing = search.chosen, search.listing
+    if np.array_equal(Y, np.rint(Y)):
+        chosen = integral_basis(search.pool, chosen, Y)
+    vectors = sp.csr_array(search.pool[chosen])
     heaviest = int(np.diff(vectors.indptr).max())
     proven = np.zeros(rank, dtype=bool)
     complete = listing.complete_weight >= heaviest
     if complete:
-        proven = ~replaceable(search.pool, search.chosen, heaviest)
+        proven = ~replaceable(search.pool, chosen, heaviest)
     solved = solve_remainder(Y, vectors)
     if solved is None:
         return None

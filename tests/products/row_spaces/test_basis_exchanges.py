@@ -1,7 +1,10 @@
 import numpy as np
 import scipy.sparse as sp
 
-from sklearn_nnrecover.products.row_spaces.basis_exchanges import least_correlated_basis
+from sklearn_nnrecover.products.row_spaces.basis_exchanges import (
+    integral_basis,
+    least_correlated_basis,
+)
 from sklearn_nnrecover.products.row_spaces.lightest_bases import (
     count_other_values,
     lightest_independent,
@@ -67,3 +70,20 @@ def test_rows_of_signs_win_over_their_sum_and_difference(rng):
 def test_other_values_are_counted_by_row():
     A = sp.csr_array(np.array([[1.0, -1, 0], [0, 2, 1], [0, 0, 0], [-0.5, 1, 3]]))
     np.testing.assert_array_equal(count_other_values(A), [0, 1, 0, 2])
+
+
+def test_integer_data_keep_integer_codes(rng):
+    rows = np.array([[1.0, 1, 1, 1, 0], [1, 1, -1, 0, 1]])
+    pool = sp.csr_array(np.vstack([rows[0] - rows[1], rows, rows[0] + rows[1]]))
+    Y = rng.randint(-4, 5, size=(30, 2)) @ rows
+    Y[0] = rows[0]
+    chosen = integral_basis(pool, np.array([0, 3]), Y)
+    codes = np.linalg.lstsq(pool[chosen].toarray().T, Y.T, rcond=None)[0]
+    np.testing.assert_allclose(codes, np.rint(codes), atol=1e-9)
+    assert np.diff(pool.indptr)[chosen].sum() <= np.diff(pool.indptr)[[0, 3]].sum()
+    # Integers already, and data that no basis of the pool codes in integers, are left alone.
+    np.testing.assert_array_equal(integral_basis(pool, np.array([1, 2]), Y), [1, 2])
+    third = np.round(3 * rows[0]) + rows[1]
+    np.testing.assert_array_equal(
+        integral_basis(pool[[0, 3]], np.array([0, 1]), third[None]), [0, 1]
+    )

@@ -12,17 +12,9 @@ from sklearn_nnrecover.products.row_spaces.information_sets import (
     replaceable,
     sparsest_basis,
 )
-from sklearn_nnrecover.products.row_spaces.lightest_bases import (
-    distinct_vectors,
-    lightest_independent,
-)
 from sklearn_nnrecover.products.row_spaces.minimum_weight import list_light_vectors
 from sklearn_nnrecover.products.row_spaces.remainders import seen_repeatedly
-from sklearn_nnrecover.products.row_spaces.systematic_bases import (
-    row_space,
-    sparse_combinations,
-    systematic_basis,
-)
+from sklearn_nnrecover.products.row_spaces.systematic_bases import row_space
 
 
 def peel_of(Y, **options):
@@ -45,46 +37,6 @@ def n_recovered(found, planted):
     found, planted = found.toarray(), planted.toarray()
     distance = np.abs(found[:, None] - planted[None]).max(axis=2)
     return int(np.sum(distance.min(axis=0) < 1e-8))
-
-
-def test_systematic_basis_spans_the_row_space_with_an_identity_on_the_pivots(rng):
-    space = row_space(rng.normal(size=(12, 8)) @ rng.normal(size=(8, 20)))
-    assert space.rank == 8
-    systematic = systematic_basis(space.basis, np.exp(rng.normal(size=20)))
-    G = np.zeros((8, 20))
-    G[:, systematic.pivots] = np.eye(8)
-    G[:, systematic.others] = systematic.rest
-    assert_allclose(G @ space.basis.T @ space.basis, G, atol=1e-9)
-
-
-def test_systematic_basis_prefers_heavy_columns(rng):
-    space = row_space(rng.normal(size=(6, 20)))
-    weights = np.ones(20)
-    preferred = rng.permutation(20)[:6]
-    weights[preferred] = 1e6
-    assert set(systematic_basis(space.basis, weights).pivots) == set(preferred)
-
-
-@pytest.mark.parametrize("n_on_pivots", [1, 2, 3, 4])
-def test_a_vector_is_found_by_its_few_nonzeros_on_the_pivots(n_on_pivots, rng):
-    rank, n_columns = 20, 60
-    basis = rng.normal(size=(rank, n_columns))
-    x = np.zeros(n_columns)
-    pivots = rng.permutation(n_columns)[:rank]
-    others = np.setdiff1d(np.arange(n_columns), pivots)
-    x[pivots[:n_on_pivots]] = rng.choice([-1.0, 1.0], size=n_on_pivots)
-    x[rng.choice(others, 3, replace=False)] = rng.choice([-2.0, 1.0, 3.0], size=3)
-    basis[0] = x
-    weights = np.full(n_columns, 1e-3)
-    weights[pivots] = 1.0
-    systematic = systematic_basis(row_space(basis).basis, weights)
-    assert set(systematic.pivots) == set(pivots)
-    # A window that avoids the three other non-zeros: probability > .3 each time.
-    found = sp.vstack(
-        [sparse_combinations(systematic, n_columns, 10, rng, n_vanishing=10) for _ in range(30)]
-    )
-    planted = row_gauge(sp.csr_array(x[None]))[0]
-    assert n_recovered(sp.csr_array(found), planted) == 1
 
 
 @pytest.mark.parametrize("integer", [True, False])
@@ -121,12 +73,9 @@ def test_any_depth_of_the_remainder(rng):
     assert peel.factor.shape == (np.linalg.matrix_rank(Y), 140)
     if peel.factor.shape[0] == 60:
         assert n_recovered(peel.factor, F) >= 58
-        # Integer data keep integers on both sides of the cut; a sum and a difference in the place
-        # of two rows, as happens where they are lighter, span a coarser lattice.
-        if n_recovered(peel.factor, F) == 60:
-            assert_array_equal(peel.remainder, np.rint(peel.remainder))
-            assert_array_equal(peel.remainder @ peel.factor, Y)
-        assert_allclose(peel.remainder @ peel.factor, Y, atol=1e-9)
+        # Integer data keep integers on both sides of the cut.
+        assert_array_equal(peel.remainder, np.rint(peel.remainder))
+        assert_array_equal(peel.remainder @ peel.factor, Y)
 
 
 def test_eight_nonzeros_on_few_spare_columns_need_four_on_the_pivots(rng):
@@ -205,40 +154,6 @@ def test_a_planted_row_that_is_a_sum_of_lighter_ones_is_not_denied(rng):
     assert claimed.shape[0] >= 20
     assert n_recovered(planted, claimed) == claimed.shape[0]
     assert not peel.proven[np.diff(peel.factor.indptr) == 2].any()
-
-
-def test_lightest_independent_prefers_light(rng):
-    vectors = sp.csr_array(
-        np.array([[1.0, 0, 0, 0, 0], [0, 1, 1, 0, 0], [0, 0, 1, 1, 0], [0, 1, 0, -1, 0]])
-    )
-    space = row_space(vectors.toarray())
-    chosen = lightest_independent(vectors, space)
-    assert len(chosen) == 3
-    assert chosen[0] == 0
-
-
-def test_distinct_vectors_tells_thousands_apart():
-    # All signed sums of three unit vectors: among so many some meet in any one projection.
-    supports = np.array(list(itertools.combinations(range(30), 3)))
-    signs = np.array([[1.0, a, b] for a in (-1, 1) for b in (-1, 1)])
-    columns = np.repeat(supports, 4, axis=0).ravel()
-    values = np.tile(signs, (len(supports), 1)).ravel()
-    rows = np.repeat(np.arange(4 * len(supports)), 3)
-    vectors = sp.csr_array((values, (rows, columns)), shape=(4 * len(supports), 30))
-    pool = distinct_vectors(vectors, np.ones(vectors.shape[0], dtype=int))
-    assert pool.vectors.shape[0] == vectors.shape[0]
-
-
-def test_distinct_vectors_counts_hits(rng):
-    F = sparse_rows(5, 30, 3, rng).toarray()
-    # Equal rows are drawn once in two thousand times.
-    F[[0, 1, 2, 4], :4] = np.eye(4)
-    repeated = row_gauge(sp.csr_array(F[[0, 1, 2, 0, 0, 4]]))[0]
-    pool = distinct_vectors(repeated, np.ones(6, dtype=int))
-    assert pool.vectors.shape[0] == 4
-    assert sorted(pool.hits) == [1, 1, 1, 3]
-    empty = distinct_vectors(sp.csr_array((0, 30)), np.zeros(0, dtype=int))
-    assert empty.vectors.shape == (0, 30)
 
 
 @pytest.mark.parametrize("shape", [(200, 10), (10, 200), (60, 150), (50, 50), (3, 2), (1, 8)])
