@@ -1,4 +1,4 @@
-"""How sparse rows agree: where they repeat one ratio, and which of them are equal."""
+"""How sparse rows agree: common entries, where they repeat one ratio, and which rows are equal."""
 
 from __future__ import annotations
 
@@ -37,6 +37,31 @@ def sign_matrix(A: sp.csr_array) -> sp.csr_array:
     return sp.csr_array((np.sign(A.data), A.indices, A.indptr), shape=A.shape)
 
 
+class CommonEntries(NamedTuple):
+    """Columns where both rows of a pair are non-zero: pair, column, and both values."""
+
+    pair: np.ndarray
+    column: np.ndarray
+    left: np.ndarray
+    right: np.ndarray
+    overlap: np.ndarray
+
+
+def common_entries(
+    A: sp.csr_array, rows_a: np.ndarray, B: sp.csr_array, rows_b: np.ndarray
+) -> CommonEntries:
+    """List the common entries of row ``rows_a[p]`` of A and row ``rows_b[p]`` of B for every p."""
+    left, right = A[rows_a], B[rows_b]
+    # Multiplying by the other's pattern keeps both factors of each common entry, in one order.
+    ours = left.multiply(pattern(right)).tocsr()
+    others = right.multiply(pattern(left)).tocsr()
+    ours.sort_indices()
+    others.sort_indices()
+    overlap = np.diff(ours.indptr)
+    pair = np.repeat(np.arange(len(rows_a)), overlap)
+    return CommonEntries(pair, ours.indices, ours.data, others.data, overlap)
+
+
 def agreeing_entries(
     A: sp.csr_array,
     rows_a: np.ndarray,
@@ -58,15 +83,8 @@ def agreeing_entries(
     PairAgreement
     """
     n_pairs = len(rows_a)
-    left, right = A[rows_a], B[rows_b]
-    # Multiplying by the other's pattern keeps both factors of each common entry, in one order.
-    values = left.multiply(pattern(right)).tocsr()
-    others = right.multiply(pattern(left)).tocsr()
-    values.sort_indices()
-    others.sort_indices()
-    overlap = np.diff(values.indptr)
-    pair = np.repeat(np.arange(n_pairs), overlap)
-    quotient = values.data / others.data
+    pair, column, values, others, overlap = common_entries(A, rows_a, B, rows_b)
+    quotient = values / others
     order = np.lexsort((quotient, pair))
     pair_sorted, quotient_sorted = pair[order], quotient[order]
     ratio = np.full(n_pairs, np.nan)
@@ -90,7 +108,7 @@ def agreeing_entries(
     is_best[best_run] = True
     kept = order[np.repeat(is_best, lengths)]
     kept.sort()
-    return PairAgreement(ratio, count, overlap, pair[kept], values.indices[kept], values.data[kept])
+    return PairAgreement(ratio, count, overlap, pair[kept], column[kept], values[kept])
 
 
 class RowGroups(NamedTuple):
@@ -116,3 +134,11 @@ def distinct_rows(A: sp.csr_array, rng: np.random.RandomState) -> RowGroups:
     label = np.empty(len(order), dtype=np.intp)
     label[order] = np.cumsum(new) - 1
     return RowGroups(label, order[new], np.bincount(label))
+
+
+def equal_rows(A: sp.csr_array, B: sp.csr_array, rng: np.random.RandomState) -> np.ndarray:
+    """Return, for each row of B, the index of a row of A that equals it, -1 if none does."""
+    label = distinct_rows(sp.csr_array(sp.vstack([A, B], format="csr")), rng).label
+    owner = np.full(label.max(initial=0) + 1, -1)
+    owner[label[: A.shape[0]]] = np.arange(A.shape[0])
+    return owner[label[A.shape[0] :]]

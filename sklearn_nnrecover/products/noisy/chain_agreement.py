@@ -9,7 +9,7 @@ import scipy.sparse as sp
 
 from sklearn_nnrecover.products.factor_gauge import row_gauge
 from sklearn_nnrecover.products.noisy.support_least_squares import in_gauge
-from sklearn_nnrecover.products.row_agreement import distinct_rows, sign_matrix
+from sklearn_nnrecover.products.row_agreement import equal_rows, sign_matrix
 
 
 def nodes_found_again(
@@ -46,10 +46,6 @@ def nodes_found_again(
             sp.csr_array((others.data, (at, place[index])), shape=(others.shape[0], n_columns)),
         ]
         # With the nodes in another order another entry of a row is the first.
-        both, _ = row_gauge(sp.csr_array(sp.vstack(rows, format="csr")))
-        label = distinct_rows(sign_matrix(both), rng).label
-        owner = np.full(label.max(initial=0) + 1, -1)
-        owner[label[: ours.shape[0]]] = np.arange(ours.shape[0])
-        column = owner[label[ours.shape[0] :]]
+        column = equal_rows(*(sign_matrix(row_gauge(part)[0]) for part in rows), rng)
         found[-depth][column[column >= 0]] = True
     return found

@@ -37,7 +37,9 @@ RANK_TOLERANCE = 1e-6
 """Relative eigenvalue of a Gram matrix below which codes are not determined."""
 
 
-def refined_chain(problem: Problem, factors: Sequence[sp.csr_array]) -> list[sp.csr_array]:
+def refined_chain(
+    problem: Problem, factors: Sequence[sp.csr_array], worth: float = np.inf
+) -> list[sp.csr_array]:
     """Test all entries of all factors for significance until the description is short.
 
     Rows that the chain does not explain would bend the layers that they use by mistake: the layers
@@ -47,6 +49,8 @@ def refined_chain(problem: Problem, factors: Sequence[sp.csr_array]) -> list[sp.
     ----------
     problem : Problem
     factors : sequence of csr_array
+    worth : float
+        Cost that the first sweep must undercut for others to follow.
 
     Returns
     -------
@@ -63,6 +67,8 @@ def refined_chain(problem: Problem, factors: Sequence[sp.csr_array]) -> list[sp.
         if cost >= least - 1e-6 * least:
             break
         best, least = trial, cost
+        if least >= worth:
+            break
     return best
 
 

@@ -14,7 +14,12 @@ import numpy as np
 import scipy.sparse as sp
 
 from sklearn_nnrecover.products.integer_pursuit import Proposals, clean, first_per_row
-from sklearn_nnrecover.products.row_agreement import distinct_rows, pattern, sign_matrix
+from sklearn_nnrecover.products.row_agreement import (
+    common_entries,
+    distinct_rows,
+    pattern,
+    sign_matrix,
+)
 from sklearn_nnrecover.products.two_factors.column_intersections import correlated_pairs
 
 SIGNIFICANT = 4.0
@@ -70,14 +75,7 @@ def agreement_within_noise(
     NoisyAgreement
     """
     n_pairs = len(rows_a)
-    left, right = A[rows_a], B[rows_b]
-    ours = left.multiply(pattern(right)).tocsr()
-    others = right.multiply(pattern(left)).tocsr()
-    ours.sort_indices()
-    others.sort_indices()
-    overlap = np.diff(ours.indptr)
-    pair = np.repeat(np.arange(n_pairs), overlap)
-    a, b = ours.data, others.data
+    pair, column, a, b, overlap = common_entries(A, rows_a, B, rows_b)
     std_a, std_b = std_a[pair], std_b[pair]
     ratio = _most_supported_ratio(a, b, pair, std_a, std_b, n_pairs)
     agrees = np.zeros(len(pair), dtype=bool)
@@ -95,7 +93,7 @@ def agreement_within_noise(
         np.bincount(pair[found], minlength=n_pairs),
         overlap,
         pair[found],
-        ours.indices[found],
+        column[found],
         a[found],
         b[found],
     )

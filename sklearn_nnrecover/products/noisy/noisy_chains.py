@@ -45,14 +45,14 @@ class Piece(NamedTuple):
     std: np.ndarray
 
 
-def noisy_chain(
+def noisy_chains(
     X: np.ndarray,
     noise: float,
     *,
     rng: np.random.RandomState,
     max_sweeps: int = 40,
     n_factors: int | None = None,
-) -> Steps[list[sp.csr_array]]:
+) -> Steps[list[list[sp.csr_array]]]:
     """Find sparse factors behind Gaussian noise, the last one first.
 
     Parameters
@@ -73,20 +73,21 @@ def noisy_chain(
 
     Returns
     -------
-    list of csr_array
-        The factors; empty when nothing shortens the description.
+    list of lists of csr_array
+        Two factors, then three and so on, each list of a shorter description than the one before;
+        empty when nothing shortens that of the data.
     """
     whole = Problem.of(X, noise)
     model = yield from noisy_two_factors(X, noise, rng=rng, max_sweeps=max_sweeps)
     if not model.D.shape[0]:
         return []
-    chain = [model.C, model.D]
-    while len(chain) < (MAX_FACTORS if n_factors is None else n_factors):
-        longer = yield from _split(whole, chain, rng, max_sweeps)
-        if longer is None or whole.cost(longer) >= whole.cost(chain):
+    chains = [[model.C, model.D]]
+    while len(chains[-1]) < (MAX_FACTORS if n_factors is None else n_factors):
+        longer = yield from _split(whole, chains[-1], rng, max_sweeps)
+        if longer is None or whole.cost(longer) >= whole.cost(chains[-1]):
             break
-        chain = longer
-    return chain
+        chains.append(longer)
+    return chains
 
 
 def _split(
@@ -108,7 +109,7 @@ def _split(
     if not inner.D.shape[0] or not shorter:
         return None
     layer = sp.csr_array(inner.D @ sp.diags_array(piece.std))
-    return refined_chain(whole, [inner.C, layer, *tail])
+    return refined_chain(whole, [inner.C, layer, *tail], whole.cost(chain))
 
 
 def codes_within_noise(problem: Problem, layers: Sequence[sp.csr_array]) -> Piece | None:

@@ -18,8 +18,13 @@ from sklearn_nnrecover.products.noisy.noisy_agreement import (
     NoisyAgreement,
     agreement_within_noise,
 )
-from sklearn_nnrecover.products.row_agreement import distinct_rows, pattern, sign_matrix
-from sklearn_nnrecover.products.two_factors.atom_identification import AtomEvidence, atom_evidence
+from sklearn_nnrecover.products.row_agreement import pattern, sign_matrix
+from sklearn_nnrecover.products.two_factors.atom_identification import (
+    AtomEvidence,
+    atom_evidence,
+    meeting_rows,
+    members_of_triples,
+)
 
 _SAMPLE = 2000
 
@@ -110,23 +115,10 @@ def sum_of_two(atoms: Atoms) -> np.ndarray:
 
     What is left of a row when a multiple of another is taken off has the signs of a third.
     """
-    shared = sp.coo_array(pattern(atoms.rows) @ pattern(atoms.rows).T)
-    a, b = shared.coords
-    a, b = a[a < b], b[a < b]
-    result = np.zeros(len(atoms.std), dtype=bool)
-    if not len(a):
-        return result
+    a, b = meeting_rows(atoms.rows)
     ratio = agreement_within_noise(atoms.rows, a, atoms.std[a], atoms.rows, b, atoms.std[b]).ratio
     left = sp.csr_array(atoms.rows[a] - sp.diags_array(ratio) @ atoms.rows[b])
     spread = np.sqrt(atoms.std[a] ** 2 + (ratio * atoms.std[b]) ** 2)
     left.data[np.abs(left.data) <= SIGNIFICANT * np.repeat(spread, np.diff(left.indptr))] = 0.0
-    both, _ = row_gauge(sp.vstack([atoms.rows, left], format="csr"))
-    # The seed only hides rows from one another with probability zero.
-    label = distinct_rows(sign_matrix(both), np.random.RandomState(0)).label
-    owner = np.full(label.max() + 1, -1)
-    owner[label[: len(result)]] = np.arange(len(result))
-    third = owner[label[len(result) :]]
-    dependent = (third >= 0) & (np.diff(both.indptr)[len(result) :] > 0)
-    for member in (a, b, third):
-        result[member[dependent]] = True
-    return result
+    rows, left = (sign_matrix(row_gauge(part)[0]) for part in (atoms.rows, left))
+    return members_of_triples(rows, a, b, left)

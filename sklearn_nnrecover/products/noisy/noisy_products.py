@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -13,9 +14,9 @@ from sklearn_nnrecover.linalg.steps import Steps
 from sklearn_nnrecover.products.chain_claims import supported_claims
 from sklearn_nnrecover.products.factor_gauge import normalize_chain
 from sklearn_nnrecover.products.noisy.chain_agreement import nodes_found_again
-from sklearn_nnrecover.products.noisy.noisy_chains import codes_within_noise, noisy_chain
+from sklearn_nnrecover.products.noisy.noisy_chains import codes_within_noise, noisy_chains
 from sklearn_nnrecover.products.noisy.noisy_evidence import agreement_within, noisy_atom_evidence
-from sklearn_nnrecover.products.noisy.noisy_two_factors import Problem, significance_level
+from sklearn_nnrecover.products.noisy.noisy_two_factors import Problem
 from sklearn_nnrecover.products.noisy.residual_noise import residual_noise
 from sklearn_nnrecover.products.noisy.support_least_squares import (
     SupportFit,
@@ -84,8 +85,10 @@ def recover_noisy_factors(
     Returns
     -------
     NoisyRecovery or None
-        None if not one node is identified, or if Gaussian noise does not explain the residual: the
-        search then mistook for noise what is none, and its evidence holds for nothing.
+        None if not one node is identified (for a chain of ``n_factors`` three or more: if one of
+        its links has no node that passes the tests of its own), or if Gaussian noise does not
+        explain the residual: the search then mistook for noise what is none, and its evidence
+        holds for nothing.
 
     Raises
     ------
@@ -98,29 +101,64 @@ def recover_noisy_factors(
         "X behind noise as a dense array with its residuals",
         "raise working_memory.",
     )
-    data = X.toarray() if sp.issparse(X) else X
-    found = yield from noisy_chain(data, noise, rng=rng, max_sweeps=max_iter, n_factors=n_factors)
-    if not found:
-        return None
-    closed, n_left = _closed(data, found, noise)
-    chain, _ = normalize_chain(closed)
-    fit = fit_supports(data, chain)
-    # The fit may change which entry of a row is its smallest, not the order of the rows.
-    chain = fit.factors
-    fit_test = None if rounded else residual_noise(data, fit)
+    search = partial(noisy_chains, rng=rng, max_sweeps=max_iter, n_factors=n_factors)
+    problem = Problem.of(X.toarray() if sp.issparse(X) else X, noise)
+    chains = yield from search(problem.X, noise)
+    others: list[list[list[sp.csr_array]]] = []
+    # A longer chain of which nothing can be claimed says less than a shorter one, unless asked for.
+    for chain in reversed(chains):
+        judged = _fitted(problem, chain, rounded=rounded)
+        if judged is None:
+            continue
+        while len(others) < n_init - 1:
+            others.append((yield from _shuffled_start(problem, search, rng)))
+        rivals = [_of_length(other, len(chain)) for other in others]
+        recovery = _recovery(problem, judged, rivals, n_nonzero, rng)
+        if recovery is None:
+            continue
+        if 2 < len(chain) == n_factors or any(claim.any() for claim in recovery.identified):
+            return recovery
+    return None
+
+
+class _Judged(NamedTuple):
+    """A chain fitted to the data, with the evidence for the nodes of each of its links."""
+
+    fit: SupportFit
+    lack_of_fit: Evidence | None
+    evidence: list[AtomEvidence]
+    n_left: int
+
+
+def _fitted(problem: Problem, chain: list[sp.csr_array], *, rounded: bool) -> _Judged | None:
+    """Fit a chain, None if noise does not explain the rest, or no node has evidence."""
+    closed, n_left = _closed(problem, chain)
+    fit = fit_supports(problem.X, normalize_chain(closed)[0])
+    fit_test = None if rounded else residual_noise(problem.X, fit)
     if fit_test is not None and not fit_test.passed:
         return None
-    problem = Problem.of(data, noise)
-    evidence = [_link_evidence(problem, chain, link) for link in range(len(chain) - 1)]
-    if n_init < 3 or not any(link.identified.any() for link in evidence):
+    # The fit may change which entry of a row is its smallest, not the order of the rows.
+    evidence = [_link_evidence(problem, fit.factors, link) for link in range(len(chain) - 1)]
+    if not any(link.identified.any() for link in evidence):
         return None
+    return _Judged(fit, fit_test, evidence, n_left)
+
+
+def _recovery(
+    problem: Problem,
+    judged: _Judged,
+    rivals: list[list[sp.csr_array]],
+    n_nonzero: int | None,
+    rng: np.random.RandomState,
+) -> NoisyRecovery | None:
+    """Claim the nodes that all starts found, None if some link has none that the data support."""
+    chain, evidence, n_init = judged.fit.factors, judged.evidence, len(rivals) + 1
     found_again = [np.ones(layer.shape[0], dtype=np.intp) for layer in chain[1:]]
-    for _ in range(n_init - 1):
-        other = yield from _shuffled_start(data, noise, rng, max_iter, n_factors)
-        for count, again in zip(found_again, nodes_found_again(chain, other, rng), strict=True):
+    for rival in rivals:
+        for count, again in zip(found_again, nodes_found_again(chain, rival, rng), strict=True):
             count += again
     claims = [
-        link.identified & (count == n_init)
+        link.identified & (count == n_init) & (n_init >= 3)
         for link, count in zip(evidence, found_again, strict=True)
     ]
     if n_nonzero is not None:
@@ -128,20 +166,20 @@ def recover_noisy_factors(
             claim & (np.diff(layer.indptr) <= n_nonzero)
             for claim, layer in zip(claims, chain[1:], strict=True)
         ]
+    if not all(claim.any() for claim in claims):
+        return None
     identified = supported_claims(
         chain,
         claims,
         [True] * len(claims),
         product=chain_product,
-        same=agreement_within(chain_product(chain).data, noise),
+        same=agreement_within(chain_product(chain).data, problem.noise),
         data_of_all=False,
     )
-    if not any(claim.any() for claim in identified):
-        return None
     conditions = [
         Evidence(
             "noise",
-            fit.noise_std,
+            judged.fit.noise_std,
             np.inf,
             True,
             "standard deviation of the residual; entries and nodes below it are not found",
@@ -150,24 +188,26 @@ def recover_noisy_factors(
             AtomEvidence(*map(np.concatenate, zip(*evidence, strict=True))),
             np.concatenate(found_again),
             n_init=n_init,
-            n_left=n_left * len(claims),
+            n_left=judged.n_left * len(claims),
             within_noise=True,
         ),
     ]
-    return NoisyRecovery(fit, identified, conditions, fit_test)
+    return NoisyRecovery(judged.fit, identified, conditions, judged.lack_of_fit)
 
 
-def _closed(
-    X: np.ndarray, chain: Sequence[sp.csr_array], noise: float
-) -> tuple[list[sp.csr_array], int]:
+def _of_length(chains: list[list[sp.csr_array]], length: int) -> list[sp.csr_array]:
+    """Return the chain of a start that has so many factors, its longest if none has."""
+    same = [chain for chain in chains if len(chain) == length]
+    return same[0] if same else (chains or [[]])[-1]
+
+
+def _closed(problem: Problem, chain: Sequence[sp.csr_array]) -> tuple[list[sp.csr_array], int]:
     """Give each row that is not explained nodes of its own; return how many rows those are."""
-    residual = X - chain_product(chain).toarray()
-    left = sp.csr_array(
-        np.where(np.abs(residual) > significance_level(X.size) * noise, residual, 0.0)
-    )
+    residual = problem.residual(chain)
+    left = sp.csr_array(np.where(np.abs(residual) > problem.level * problem.noise, residual, 0.0))
     rows = np.flatnonzero(np.diff(left.indptr))
     code = sp.csr_array(
-        (np.ones(len(rows)), (rows, np.arange(len(rows)))), shape=(len(X), len(rows))
+        (np.ones(len(rows)), (rows, np.arange(len(rows)))), shape=(len(residual), len(rows))
     )
     through = sp.eye_array(len(rows))
     inner = [sp.csr_array(sp.block_diag([F, through], format="csr")) for F in chain[1:-1]]
@@ -198,23 +238,17 @@ def _link_evidence(problem: Problem, chain: list[sp.csr_array], link: int) -> At
 
 
 def _shuffled_start(
-    X: np.ndarray,
-    noise: float,
+    problem: Problem,
+    search: Callable[[np.ndarray, float], Steps[list[list[sp.csr_array]]]],
     rng: np.random.RandomState,
-    max_sweeps: int,
-    n_factors: int | None,
-) -> Steps[list[sp.csr_array]]:
+) -> Steps[list[list[sp.csr_array]]]:
+    X = problem.X
     rows, columns = rng.permutation(X.shape[0]), rng.permutation(X.shape[1])
-    chain = yield from noisy_chain(
-        np.ascontiguousarray(X[rows][:, columns]),
-        noise,
-        rng=rng,
-        max_sweeps=max_sweeps,
-        n_factors=n_factors,
-    )
-    if not chain:
-        return chain
-    return [chain[0][np.argsort(rows)], *chain[1:-1], chain[-1][:, np.argsort(columns)]]
+    chains = yield from search(np.ascontiguousarray(X[rows][:, columns]), problem.noise)
+    return [
+        [chain[0][np.argsort(rows)], *chain[1:-1], chain[-1][:, np.argsort(columns)]]
+        for chain in chains
+    ]
 
 
 class NoisyVerdict(NamedTuple):

@@ -53,6 +53,9 @@ _WEAK_SAVING = 24
 
 _PARALLEL = 0.9
 
+FEW_STUCK = 10
+"""Rows are coded from several beginnings when at most one in so many is not explained."""
+
 _LITTLE = 0.003
 """A sweep that saves less than this fraction is the last one of its kind."""
 
@@ -272,7 +275,7 @@ def better_codes(problem: Problem, model: NoisyFactors) -> sp.csr_array:
     best = _cheapest_rows(problem, D, [C, completed, found])
     beyond = problem.significant(problem.residual((best, D)))
     stuck = np.flatnonzero(np.diff(beyond.indptr))
-    if D.shape[0] and 0 < 2 * len(stuck) < len(problem.X):
+    if D.shape[0] and 0 < FEW_STUCK * len(stuck) < len(problem.X):
         codes = branched_codes(problem.X[stuck], D, problem.noise, problem.level)
         place = sp.csr_array(
             (np.ones(len(stuck)), (stuck, np.arange(len(stuck)))), shape=(C.shape[0], len(stuck))

@@ -26,7 +26,7 @@ from scipy.special import gammaln
 
 from sklearn_nnrecover.products.factor_gauge import row_gauge
 from sklearn_nnrecover.products.integer_pursuit import clean
-from sklearn_nnrecover.products.row_agreement import agreeing_entries, distinct_rows, pattern
+from sklearn_nnrecover.products.row_agreement import agreeing_entries, equal_rows, pattern
 from sklearn_nnrecover.products.two_factors.untouched_cells import agreement_probability
 
 ACCIDENTS = 1e-6
@@ -168,21 +168,26 @@ def in_a_dependent_triple(D: sp.csr_array) -> np.ndarray:
 
     The two that share entries with the third agree with it there up to one factor.
     """
-    shared = (pattern(D) @ pattern(D).T.tocsr()).tocoo()
-    keep = shared.row < shared.col
-    a, b = shared.row[keep], shared.col[keep]
-    result = np.zeros(D.shape[0], dtype=bool)
-    if not len(a):
-        return result
+    a, b = meeting_rows(D)
     ratio = agreeing_entries(D, a, D, b).ratio
-    left = clean(D[a] - sp.diags_array(ratio) @ D[b], 1e-9 * np.abs(D.data).max())
-    both, _ = row_gauge(sp.vstack([D, left], format="csr"))
+    left = clean(D[a] - sp.diags_array(ratio) @ D[b], 1e-9 * np.abs(D.data).max(initial=0.0))
+    return members_of_triples(row_gauge(D)[0], a, b, row_gauge(left)[0])
+
+
+def meeting_rows(D: sp.csr_array) -> tuple[np.ndarray, np.ndarray]:
+    """Return the pairs of rows a < b with a column in common."""
+    a, b = sp.coo_array(pattern(D) @ pattern(D).T.tocsr()).coords
+    return a[a < b], b[a < b]
+
+
+def members_of_triples(
+    D: sp.csr_array, a: np.ndarray, b: np.ndarray, left: sp.csr_array
+) -> np.ndarray:
+    """Whether each row of D is a, b or the third that equals what b left of a."""
     # The seed only hides rows from one another with probability zero.
-    label = distinct_rows(both, np.random.RandomState(0)).label
-    owner = np.full(label.max() + 1, -1)
-    owner[label[: D.shape[0]]] = np.arange(D.shape[0])
-    third = owner[label[D.shape[0] :]]
+    third = equal_rows(D, left, np.random.RandomState(0))
     dependent = (third >= 0) & (np.diff(left.indptr) > 0)
+    result = np.zeros(D.shape[0], dtype=bool)
     for member in (a, b, third):
         result[member[dependent]] = True
     return result

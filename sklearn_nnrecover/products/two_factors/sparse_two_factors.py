@@ -13,7 +13,7 @@ from sklearn_nnrecover.linalg.steps import Steps
 from sklearn_nnrecover.products.factor_gauge import row_gauge
 from sklearn_nnrecover.products.integer_pursuit import clean
 from sklearn_nnrecover.products.peeling import Evidence, Matrix, Peel
-from sklearn_nnrecover.products.row_agreement import distinct_rows
+from sklearn_nnrecover.products.row_agreement import distinct_rows, equal_rows
 from sklearn_nnrecover.products.two_factors.atom_conditions import atom_conditions
 from sklearn_nnrecover.products.two_factors.atom_identification import atom_evidence
 from sklearn_nnrecover.products.two_factors.description_length import (
@@ -83,7 +83,7 @@ def intersection_factor(
     found_again = np.ones(best.D.shape[0], dtype=np.intp)
     for _ in range(n_init - 1):
         other = yield from _shuffled_start(Y, rng, budget)
-        found_again += _is_row_of(best.D, other.D, rng)
+        found_again += equal_rows(row_gauge(other.D)[0], row_gauge(best.D)[0], rng) >= 0
     proven = evidence.identified & (found_again == n_init)
     if n_nonzero is not None:
         proven &= np.diff(best.D.indptr) <= n_nonzero
@@ -149,12 +149,3 @@ def _shuffled_start(Y: sp.csr_array, rng: np.random.RandomState, budget: int) ->
         shuffled.D[:, np.argsort(columns)],
         shuffled.n_residual,
     )
-
-
-def _is_row_of(A: sp.csr_array, B: sp.csr_array, rng: np.random.RandomState) -> np.ndarray:
-    """Whether each row of A equals a row of B up to its sign and scale."""
-    both, _ = row_gauge(sp.vstack([A, B], format="csr"))
-    group = distinct_rows(both, rng)
-    in_B = np.zeros(group.n_groups, dtype=bool)
-    in_B[group.label[A.shape[0] :]] = True
-    return in_B[group.label[: A.shape[0]]]

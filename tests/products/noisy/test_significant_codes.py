@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import scipy.sparse as sp
 
-from sklearn_nnrecover.products.noisy.significant_codes import significant_codes
+from sklearn_nnrecover.products.noisy.significant_codes import branched_codes, significant_codes
 
 
 def test_codes_are_least_squares_on_the_planted_support(rng):
@@ -54,3 +54,26 @@ def test_blocks_of_rows_do_not_matter(rng):
 
 def test_nothing_to_code():
     assert significant_codes(np.ones((3, 4)), sp.csr_array((0, 4)), 1.0, 5.0).shape == (3, 0)
+
+
+def test_other_beginnings_only_help(rng):
+    """More atoms than dimensions, combinations of a few: the best first atom misleads."""
+    basis = rng.standard_normal((20, 60))
+    atoms = sp.random_array((50, 20), density=0.15, rng=rng).toarray() @ basis
+    atoms = atoms[np.linalg.norm(atoms, axis=1) > 0]
+    atoms /= np.linalg.norm(atoms, axis=1, keepdims=True)
+    codes = np.zeros((300, len(atoms)))
+    for row in codes:
+        row[rng.choice(len(atoms), 3, replace=False)] = rng.uniform(1, 2, 3)
+    noise, level = 0.01, 5.0
+    X = codes @ atoms + noise * rng.standard_normal((300, 60))
+    layer = sp.csr_array(atoms)
+
+    def costs(found):
+        misfit = ((X - (found @ layer).toarray()) / (level * noise)) ** 2
+        return np.minimum(misfit, 1).sum(axis=1) + np.diff(found.indptr)
+
+    greedy = costs(significant_codes(X, layer, noise, level))
+    branched = costs(branched_codes(X, layer, noise, level))
+    assert np.all(branched <= greedy + 1e-9)
+    assert np.sum(branched < greedy - 1) > 10
