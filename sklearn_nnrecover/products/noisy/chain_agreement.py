@@ -41,11 +41,12 @@ def nodes_found_again(
         place = np.where(column < 0, unknown, column)
         n_columns = ours.shape[1] + int(np.sum(column < 0))
         at, index = others.coords
-        rows = [
-            sp.csr_array((ours.data, ours.indices, ours.indptr), shape=(ours.shape[0], n_columns)),
-            sp.csr_array((others.data, (at, place[index])), shape=(others.shape[0], n_columns)),
-        ]
+        mine = sp.csr_array(
+            (ours.data, ours.indices, ours.indptr), shape=(ours.shape[0], n_columns)
+        )
+        theirs = sp.csr_array((others.data, (at, place[index])), shape=(others.shape[0], n_columns))
         # With the nodes in another order another entry of a row is the first.
-        column = equal_rows(*(sign_matrix(row_gauge(part)[0]) for part in rows), rng)
+        mine, theirs = (sign_matrix(row_gauge(part)[0]) for part in (mine, theirs))
+        column = equal_rows(mine, theirs, rng)
         found[-depth][column[column >= 0]] = True
     return found
