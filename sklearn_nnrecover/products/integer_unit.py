@@ -47,7 +47,9 @@ def integer_unit(values: np.ndarray, rtol: float = 1e-8) -> float | None:
     largest = float(magnitudes.max())
     # A thousand entries tell continuous data apart before everything is sorted.
     for part in (magnitudes[:: max(1, len(magnitudes) // 1000)], magnitudes):
-        distinct = np.unique(np.round(part / largest, 9)) * largest
+        ordered = np.sort(part)
+        # The values themselves: a rounded divisor would be wrong on its large multiples.
+        distinct = ordered[np.diff(ordered, prepend=0.0) > 1e-9 * largest]
         if len(distinct) > _MAX_DISTINCT:
             return None
         rounding = largest * max(rtol, 1e-9) * 10

@@ -12,6 +12,14 @@ def test_unit_of_scaled_integers(rng):
     assert integer_unit(unit * integers) == pytest.approx(3 * unit, rel=1e-12)
 
 
+@pytest.mark.parametrize("largest", [300, 20_000, 900_000])
+def test_unit_of_large_integers(largest, rng):
+    integers = rng.randint(-largest, largest + 1, size=3000)
+    integers[:3] = largest, largest - 1, 1
+    unit = rng.uniform(0.1, 10)
+    assert integer_unit(unit * rng.permutation(integers)) == pytest.approx(unit, rel=1e-12)
+
+
 def test_float32_integers_are_recognised_at_their_own_precision(rng):
     X = (0.37 * rng.randint(-5, 6, size=500)).astype(np.float32).astype(float)
     assert integer_unit(X, rtol=1e-6) == pytest.approx(0.37, rel=1e-6)
