@@ -2,7 +2,8 @@
 
 Orthogonal matching pursuit goes wrong in a few samples even with the true atoms; their residuals
 tell. Where supports are few, all of them are tried. Else a pursuit on twice as many atoms is pruned
-back; and where that leaves too much, pursuits begin with each of the best correlated atoms.
+back; and where that leaves too much, pursuits begin with each of the best correlated atoms. What is
+hardly more than enough, and correlates with no atom more than noise would, is taken for noise.
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import numpy as np
 from sklearn_nnrecover.dictionaries.orthogonal_matching_pursuit import (
     orthogonal_matching_pursuit,
 )
+from sklearn_nnrecover.dictionaries.support_growth import noise_correlation_square
 from sklearn_nnrecover.dictionaries.supports import (
     least_squares_values,
     nonnegative_least_squares,
@@ -25,6 +27,8 @@ from sklearn_nnrecover.linalg.blocks import row_blocks
 
 SEARCHED_FIRST = 12  # atoms tried as the first one
 MAX_SUPPORTS = 300  # up to which all are tried
+FAR = 1.1  # times enough: beyond, a residual is no noise
+NOISE_ALPHA = 0.2  # share of residuals of noise that correlate with an atom as if they were not
 BLOCK_MEBIBYTES = 32  # temporary arrays of samples that are searched at a time
 
 
@@ -48,7 +52,7 @@ def search_wider(
     atoms, values : ndarrays of shape (n_samples, n_nonzero)
         Padded codes found before.
     enough : float
-        Squared residual norm at which a sample is not searched any further.
+        Squared residual norm that right supports hardly exceed: samples are not searched further.
     min_correlation, nonnegative
         As in :func:`orthogonal_matching_pursuit`.
 
@@ -59,17 +63,40 @@ def search_wider(
     """
     atoms, values = atoms.copy(), values.copy()
     n_features, width = X.shape[1], atoms.shape[1]
+    few = math.comb(len(D), width) <= MAX_SUPPORTS
+    searched = np.arange(len(X))
+    if not few:
+        searched = np.flatnonzero(~_like_noise(X, D, atoms, values, enough, nonnegative))
     bytes_per_row = 4 * X.itemsize * (SEARCHED_FIRST * (n_features + 2 * width) + 4 * width**2)
-    for here in row_blocks(len(X), bytes_per_row, BLOCK_MEBIBYTES):
+    for part in row_blocks(len(searched), bytes_per_row, BLOCK_MEBIBYTES):
+        rows = searched[part]
         search = _Search(
-            X[here], D, gram, atoms[here], values[here], enough, min_correlation, nonnegative
+            X[rows], D, gram, atoms[rows], values[rows], enough, min_correlation, nonnegative
         )
-        if math.comb(len(D), width) <= MAX_SUPPORTS:
+        if few:
             search.all_supports()
         else:
             search.longer_supports()
             search.other_first_atoms()
+        atoms[rows], values[rows] = search.atoms, search.values
     return atoms, values
+
+
+def _like_noise(
+    X: np.ndarray,
+    D: np.ndarray,
+    atoms: np.ndarray,
+    values: np.ndarray,
+    enough: float,
+    nonnegative: bool,
+) -> np.ndarray:
+    """Mark the samples whose residual is hardly more than enough and correlates with no atom."""
+    residual = X - padded_to_csr(atoms, values, len(D)) @ D
+    square = np.einsum("ij,ij->i", residual, residual)
+    correlation = residual @ D.T
+    largest = (correlation if nonnegative else np.abs(correlation, out=correlation)).max(axis=1)
+    quantile = noise_correlation_square(len(D), X.shape[1] - atoms.shape[1], NOISE_ALPHA)
+    return (square <= FAR * enough) & (largest**2 <= quantile * square)
 
 
 class _Search:

@@ -11,7 +11,7 @@ from sklearn_nnrecover.dictionaries.encoders import CodeRule, encode
 from sklearn_nnrecover.dictionaries.orthogonal_matching_pursuit import (
     orthogonal_matching_pursuit,
 )
-from sklearn_nnrecover.dictionaries.supports import padded_to_csr
+from sklearn_nnrecover.dictionaries.supports import least_squares_values, padded_to_csr
 from sklearn_nnrecover.dictionaries.wider_search import search_wider
 
 
@@ -110,3 +110,26 @@ def test_nonnegative_codes_stay_nonnegative(greedy):
     atoms, values = search_wider(X, D, D @ D.T, *found, enough=1e-20, nonnegative=True)
     assert values.min() >= 0
     assert np.sum(losses(X, D, (atoms, values))) < np.sum(losses(X, D, found))
+
+
+def test_noise_is_not_searched(rng, monkeypatch):
+    """Right supports whose noise happens to be large, and one code that misses all."""
+    X, truth = make_sparse_codes(300, 60, n_components=80, n_nonzero=3, noise=0.1, random_state=rng)
+    D, atoms = truth.components_, truth.codes.indices.reshape(300, 3)
+    values = least_squares_values(X, D, D @ D.T, atoms, np.ones(atoms.shape, dtype=bool))
+    loss = losses(X, D, (atoms, values))
+    large = loss > np.quantile(loss, 0.9)
+    enough = float(loss[~large].max())
+    values[np.flatnonzero(large)[0]] = 0
+    pursued = []
+
+    def spy(Y, *args, **options):
+        pursued.append(len(Y))
+        return orthogonal_matching_pursuit(Y, *args, **options)
+
+    monkeypatch.setattr(wider_search, "orthogonal_matching_pursuit", spy)
+    search_wider(X[large], D, D @ D.T, atoms[large], values[large], enough=enough)
+    assert 1 <= pursued[0] < 0.6 * np.count_nonzero(large)
+    pursued.clear()
+    search_wider(X[large], D, D @ D.T, atoms[large], values[large], enough=enough / 10)
+    assert pursued[0] == np.count_nonzero(large)
