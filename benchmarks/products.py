@@ -197,21 +197,27 @@ def quiet_fit(X: np.ndarray, seed: int, **parameters) -> SparseDeepFactorizer:
 
 @case(
     group="products",
-    figure="chain of three layers, both splits by sparsity alone: every identified node is true",
+    figure="chain of three layers, split by sparsity alone: last layer >= .95, no false claim",
 )
 def chain_1000_450_400_500_d3(seed: int) -> dict:
     X, truth = make_sparse_product(1000, 500, n_hidden=[450, 400], n_nonzero=3, random_state=seed)
     fitted = quiet_fit(X, seed, n_factors=3, method="intersection")
     last = fitted.n_factors_ - 1
     known = np.array([u["identified"] for u in fitted.report_.units if u["layer"] == last])
-    claimed = share_found(fitted.components_[np.flatnonzero(known)], truth.factors_[-1])
+    claims = fitted.components_[np.flatnonzero(known)]
+    n_claims = claims.shape[0]
+    n_true = share_found(claims, truth.factors_[-1]) * n_claims if n_claims else 0
+    n_false = round(n_claims - n_true)
+    # Nodes that no row of the layer before uses leave no trace.
+    used = np.unique(truth.factors_[1].indices)
+    found = share_found(truth.factors_[-1][used], fitted.components_)
     return {
         "factors": fitted.n_factors_,
-        "last_layer_found": share_found(truth.factors_[-1], fitted.components_),
+        "last_layer_found": found,
         "last_layer_identified": int(known.sum()),
-        "identified_true": claimed,
+        "false_claims": n_false,
         "status": fitted.report_.status,
-        "success": claimed == 1.0,
+        "success": found >= 0.95 and n_false == 0,
     }
 
 
