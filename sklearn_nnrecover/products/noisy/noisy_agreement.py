@@ -112,7 +112,8 @@ def _most_supported_ratio(
     if not len(a):
         return ratio
     quotient = a / b
-    error = np.sqrt(std_a**2 + (quotient * std_b) ** 2) / np.abs(b)
+    # Entries that are all but zero say nothing, and the square of their error would overflow.
+    error = np.minimum(np.sqrt(std_a**2 + (quotient * std_b) ** 2) / np.abs(b), 1e150)
     order = np.lexsort((quotient, pair))
     pair, quotient, error = pair[order], quotient[order], error[order]
     # Sorted by pair, then quotient, as one increasing key: a window is two binary searches.
