@@ -11,20 +11,24 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import Tags, check_random_state
 from sklearn.utils.validation import check_array
 
-from ..base._sklearn_compat import Interval, StrOptions, _fit_context
-from ..base.iterations import IterationMixin
-from ..base.report import RecoveryReport
-from ..exceptions import RecoveryWarning
-from ..linalg.blocks import require_memory
-from ._dictionary_stream import DictionaryStreamMixin
-from ._sparse_coder import SparseCoderMixin
-from .calibration import LearningOptions
-from .dictionary_learning import Start, explored_rows
-from .encoders import ENCODERS, CodeRule
-from .recovery import Recovered, recover_dictionary, recover_mixture
-from .samples import Samples, feature_mean, refuse_extremes
-from .spectral_initialization import spectral_atoms
-from .updates import normalized_rows
+from sklearn_nnrecover.base._sklearn_compat import Interval, StrOptions, _fit_context
+from sklearn_nnrecover.base.iterations import IterationMixin
+from sklearn_nnrecover.base.report import RecoveryReport
+from sklearn_nnrecover.dictionaries._dictionary_stream import DictionaryStreamMixin
+from sklearn_nnrecover.dictionaries._sparse_coder import SparseCoderMixin
+from sklearn_nnrecover.dictionaries.calibration import LearningOptions
+from sklearn_nnrecover.dictionaries.dictionary_learning import Start, draw_rows
+from sklearn_nnrecover.dictionaries.encoders import ENCODERS, CodeRule
+from sklearn_nnrecover.dictionaries.recovery import (
+    Recovered,
+    recover_dictionary,
+    recover_mixture,
+)
+from sklearn_nnrecover.dictionaries.samples import Samples, feature_mean, refuse_extremes
+from sklearn_nnrecover.dictionaries.spectral_initialization import spectral_atoms
+from sklearn_nnrecover.dictionaries.updates import normalized_rows
+from sklearn_nnrecover.exceptions import RecoveryWarning
+from sklearn_nnrecover.linalg.blocks import require_memory
 
 CODE_MATRICES = 4  # of shape (n_components, n_components) at a time
 MAX_BYTES = 8 * 2**30
@@ -248,7 +252,8 @@ class TiedAutoencoder(
         if not self.warm_start or not hasattr(self, "components_"):
             return Start()
         atoms = np.array(self.components_, dtype=np.float64)
-        return Start(atoms, self.n_nonzero_coefs_, self.noise_std_**2)
+        stop = getattr(self, "_stop", 0.0)  # models stored by older versions have none
+        return Start(atoms, self.n_nonzero_coefs_, self.noise_std_**2, stop)
 
     def _options(self, n_features: int) -> LearningOptions:
         n_components = self.n_components if self.n_components is not None else n_features
@@ -292,8 +297,9 @@ class TiedAutoencoder(
     ) -> Start:
         shape = (options.n_components, samples.shape[1])
         if previous.atoms is not None and previous.atoms.shape == shape:
-            given = None if options.grow else options.rule.n_nonzero
-            return previous._replace(n_nonzero=given or previous.n_nonzero)
+            if options.grow:
+                return previous
+            return previous._replace(n_nonzero=options.rule.n_nonzero, stop=0.0)
         if not isinstance(self.init, str):
             atoms = check_array(self.init, dtype=np.float64)
             if atoms.shape != shape:
@@ -307,8 +313,7 @@ class TiedAutoencoder(
         if self.init == "samples" or self.model == "mixture":
             return Start()
         if self.init == "spectral":
-            rows = explored_rows(len(samples), *shape)
-            X = samples.read(np.sort(rng.permutation(len(samples))[:rows]))
+            X = samples.read(draw_rows(samples, options.n_components, rng))
             return Start(spectral_atoms(X, options.n_components, rng))
         atoms = rng.standard_normal(shape)
         return Start(normalized_rows(atoms, atoms))
@@ -322,7 +327,7 @@ class TiedAutoencoder(
         self.n_nonzero_coefs_ = rule.n_nonzero
         self.threshold_ = rule.threshold
         self.noise_std_ = float(np.sqrt(recovered.noise_variance))
-        self._rule = rule
+        self._rule, self._stop = rule, recovered.stop
         self.report_ = RecoveryReport(
             judgement.status,
             judgement.reason,

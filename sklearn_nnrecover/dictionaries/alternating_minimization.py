@@ -32,12 +32,11 @@ from sklearn_nnrecover.dictionaries.replacement import (
     chance_coherence,
     replace_idle_atoms,
     split_overloaded_atoms,
-    stuck_atoms,
     untangle_pairs,
 )
 from sklearn_nnrecover.dictionaries.support_growth import (
     ALPHA,
-    description_length,
+    code_length,
     noise_correlation_square,
     unexplained,
 )
@@ -69,8 +68,8 @@ class Found(NamedTuple):
         Unit-norm atoms in the precision of the samples.
     n_nonzero : int
         Atoms a sample that the residuals asked for.
-    description_length : float
-        Nats per sample, for comparing starts.
+    code_length : float
+        Nats per sample, for comparing starts on any number of samples.
     open_share : float
         Share of samples whose residual is more than noise.
     n_stuck : int
@@ -88,7 +87,7 @@ class Found(NamedTuple):
 
     atoms: np.ndarray
     n_nonzero: int
-    description_length: float
+    code_length: float
     open_share: float
     n_stuck: int
     error: float = 0.0
@@ -220,22 +219,26 @@ def find_atoms(
 def assess_atoms(X: np.ndarray, D: np.ndarray, rule: CodeRule) -> tuple[Found, float]:
     """View atoms as :func:`find_atoms` would at its end, with ``rule.n_nonzero`` a sample.
 
+    Pursuits stop at the rule's threshold; where there is one, samples may have different numbers
+    of atoms.
+
     Returns
     -------
     found : Found
     median_square : float
         Squared residual of the median sample.
     """
-    width = rule.n_nonzero
+    width, threshold = rule.n_nonzero, float(np.max(rule.threshold))
     simple = rule.encoder != "omp"
     codes, residual, square, following = _code(
-        X, D, D @ D.T, rule, width, 0.0, simple, "preconditioned"
+        X, D, D @ D.T, rule, width, threshold, simple, "preconditioned"
     )
     sample_square = np.einsum("ij,ij->i", X, X)
     quantile = noise_correlation_square(len(D), X.shape[1] - width)
-    open_share = _open_share(following, square, sample_square, quantile)
+    open_share = _open_share(following, square, sample_square, quantile, threshold)
     found = _found(D, width, codes, residual, square, sample_square, open_share)
-    return found, float(np.median(square))
+    varied = threshold > 0 and not simple
+    return found._replace(threshold=threshold, varied=varied), float(np.median(square))
 
 
 def _open_share(
@@ -260,11 +263,11 @@ def _found(
     sample_square: np.ndarray,
     open_share: float,
 ) -> Found:
-    """The few samples that may stay open, and unfinished atoms, cost no description length."""
-    n_stuck = min(map(len, stuck_atoms(codes, residual)))
+    """The few samples that may stay open, and unfinished atoms, cost nothing."""
+    n_stuck = len(split_overloaded_atoms(D.copy(), codes, residual)) // 2
     total = float(sample_square.sum(dtype=np.float64))
     typical = len(square) * float(np.quantile(square, 1 - 2 * ALPHA))
-    length = description_length(
+    length = code_length(
         max(typical, NEGLIGIBLE * total),
         total,
         codes.nnz,

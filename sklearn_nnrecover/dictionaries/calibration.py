@@ -24,7 +24,7 @@ from sklearn_nnrecover.dictionaries.orthogonal_matching_pursuit import (
 )
 from sklearn_nnrecover.dictionaries.polishing import doubtful_residual
 from sklearn_nnrecover.dictionaries.samples import Samples
-from sklearn_nnrecover.dictionaries.support_growth import ALPHA, noise_correlation_square
+from sklearn_nnrecover.dictionaries.support_growth import ALPHA, noise_correlation
 
 CALIBRATION_ROWS = 4000
 ROUNDINGS = 100.0  # in units of machine epsilon times the sample: below, nothing counts
@@ -91,7 +91,6 @@ def calibrate(
     gram = D @ D.T
     sample_norm = float(np.sqrt(np.median(np.einsum("ij,ij->i", X, X))))
     rounding = ROUNDINGS * np.finfo(np.float64).eps * sample_norm
-    freedom = max(n_features - width, 1)
     greedy = CodeRule("omp", width, stop, rule.nonnegative, rule.search_above)
     pursuit_square = _residual_square(X, D, encode(X, D, greedy, gram=gram))
     doubtful = doubtful_residual(pursuit_square, greedy, samples) + rounding**2 + stop**2
@@ -100,8 +99,8 @@ def calibrate(
     square = np.einsum("ij,ij->i", residual, residual)
     used = np.diff(codes.indptr) if stop else width
     noise_variance = float(np.median(square / np.maximum(n_features - used, 1)))
-    quantile = noise_correlation_square(n_components, n_features - width)
-    stop = max(float(np.sqrt(quantile * freedom * noise_variance)), rounding)
+    spare = n_features - width
+    stop = max(noise_correlation(noise_variance, n_components, spare), rounding)
     sizable = max(stop, negligible * float(np.abs(codes.data).mean()) if codes.nnz else 0.0)
     following = correlations(residual, D, rule.nonnegative).max(axis=1)
     if limit > width and np.mean(following > sizable) > 2 * ALPHA:
@@ -118,9 +117,9 @@ def calibrate(
             # Samples with fewer atoms fit some noise by the others: estimate it without those.
             for _ in range(2):
                 stopped = encode(X, D, replace(greedy, threshold=stop), gram=gram)
-                spare = np.maximum(n_features - np.diff(stopped.indptr), 1)
-                noise_variance = float(np.median(_residual_square(X, D, stopped) / spare))
-                stop = max(float(np.sqrt(quantile * freedom * noise_variance)), rounding)
+                left = np.maximum(n_features - np.diff(stopped.indptr), 1)
+                noise_variance = float(np.median(_residual_square(X, D, stopped) / left))
+                stop = max(noise_correlation(noise_variance, n_components, spare), rounding)
         return (
             # Coefficients below the stop stay in the residuals of right supports, too.
             replace(

@@ -24,17 +24,12 @@ from sklearn_nnrecover.dictionaries.polishing import Polished, polish
 from sklearn_nnrecover.dictionaries.replacement import pooled_atoms, untangle_pairs
 from sklearn_nnrecover.dictionaries.sample_spans import explaining_atoms
 from sklearn_nnrecover.dictionaries.samples import Samples
-from sklearn_nnrecover.dictionaries.stability import agreement_threshold, matched_cosines
-from sklearn_nnrecover.dictionaries.support_growth import (
-    ALPHA,
-    description_length,
-)
+from sklearn_nnrecover.dictionaries.support_growth import ALPHA, description_length
 from sklearn_nnrecover.linalg.steps import Steps
 
 EXPLORED_ROWS = 4000  # at least, and
 EXPLORED_PER_ATOM = 16
 EXPLORED_PER_FEATURE = 8
-HALF_EXPLORATIONS = 4  # a half of the data is at most this many explorations large
 MORE_NOISE = 1.5  # residuals of new samples, in units of those of the fit that atoms come from
 SINGLE_ROUNDING = 1e-10  # squared residuals in single precision, relative to the sample's square
 IMPRECISE = 0.08  # standard error of explored atoms at which supports are too often wrong
@@ -54,11 +49,15 @@ class Start(NamedTuple):
         Active atoms a sample of the fit that these atoms come from, if they do.
     noise_variance : float
         Of that fit. Atoms that leave no more than this in new samples, too, are not explored again.
+    stop : float
+        Correlation at which its pursuits stopped, where samples have different numbers of atoms;
+        else 0.
     """
 
     atoms: np.ndarray | None = None
     n_nonzero: int | None = None
     noise_variance: float = 0.0
+    stop: float = 0.0
 
 
 FROM_SAMPLES = Start()
@@ -78,7 +77,8 @@ class Learned(NamedTuple):
     open_share : float
         Share of samples whose residual is more than noise, when exploring ended.
     description_length : float
-        Nats per sample, for comparing starts.
+        Nats per sample, for comparing starts. Where samples have different numbers of atoms, of
+        nearly all samples: long codes of the others tell of atoms that are missing.
     stop : float
         Correlation at which pursuits met the noise, where samples have different numbers of active
         atoms; else 0.
@@ -98,16 +98,10 @@ def explored_rows(n_samples: int, n_components: int, n_features: int) -> int:
     return min(n_samples, wanted)
 
 
-def independent_halves(
-    samples: Samples, n_components: int, rng: np.random.RandomState
-) -> list[Samples]:
-    """Two disjoint random sets of samples, as large as needed; none if there are too few."""
-    if len(samples) < 4:
-        return []
-    most = HALF_EXPLORATIONS * explored_rows(len(samples), n_components, samples.shape[1])
-    size = min(len(samples) // 2, most)
-    rows = rng.permutation(len(samples))
-    return [samples.subset(np.sort(rows[i * size : (i + 1) * size])) for i in range(2)]
+def draw_rows(samples: Samples, n_components: int, rng: np.random.RandomState) -> np.ndarray:
+    """Sorted indices of as many samples as exploring takes, at random."""
+    n_rows = explored_rows(len(samples), n_components, samples.shape[1])
+    return np.sort(rng.permutation(len(samples))[:n_rows])
 
 
 def learn_dictionary(
@@ -153,9 +147,14 @@ def learn_dictionary(
     if fixed.given_threshold:
         # Samples that stop early on purpose must not be searched again.
         rule = replace(rule, threshold=fixed.rule.threshold, search_above=np.inf)
+    energy = float(np.trace(polished.code_gram))
+    left = float(polished.residual_square.sum())
+    if polished.stop:
+        typical = len(samples) * float(np.quantile(polished.residual_square, 1 - 2 * ALPHA))
+        left = max(typical, SINGLE_ROUNDING * energy)
     length = description_length(
-        float(polished.residual_square.sum()),
-        float(np.trace(polished.code_gram)),
+        left,
+        energy,
         int(polished.usage.sum()),
         len(samples),
         samples.shape[1],
@@ -208,7 +207,8 @@ def _refine(
         rule, tangled = calibrated, False
         if found.varied:
             D = D.copy()
-            tangled = bool(len(untangle_pairs(D, encode(_explored(samples, D, rng), D, rule))))
+            X = samples.read(draw_rows(samples, len(D), rng))
+            tangled = bool(len(untangle_pairs(D, encode(X, D, rule))))
         if rule.n_nonzero == width and not tangled:
             break
     if found.varied:
@@ -217,109 +217,17 @@ def _refine(
     return polished, rule, noise_variance
 
 
-def _explored(samples: Samples, D: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
-    """As many samples as exploring takes, at random."""
-    n_rows = explored_rows(len(samples), *D.shape)
-    return samples.read(np.sort(rng.permutation(len(samples))[:n_rows]))
-
-
-def learn_with_halves(
-    samples: Samples,
-    halves: list[Samples],
-    options: LearningOptions,
-    rng: np.random.RandomState,
-    *,
-    start: Start = FROM_SAMPLES,
-) -> Steps[list[Learned]]:
-    """Learn from all samples and, independently, from each half.
-
-    Where data are explained but the three disagree in some atoms, or in how many a sample has, a
-    start may have failed (where they disagree in most, the data are to blame). Each of them then
-    gets another start, up to ``n_init`` in all, pools its atoms with the best so far, and keeps
-    what explains its samples with fewer active atoms or a shorter description. Halves never begin
-    at ``start``: they must be independent of it.
-
-    Returns
-    -------
-    list of Learned
-        From all samples, then from each half.
-    """
-    sources = [samples, *halves]
-    best = []
-    for source in sources:
-        first = start if source is samples else FROM_SAMPLES
-        best.append((yield from learn_dictionary(source, options, rng, start=first)))
-    for attempt in range(options.n_init - 1 if halves else 0):
-        agreement = _agreement(best)
-        widths = {each.rule.n_nonzero for each in best}
-        bounded = len(widths) == 1 or all(each.stop for each in best)
-        agreed = agreement == 1 and bounded
-        if best[0].open_share > 2 * ALPHA or agreed or agreement < 0.5:
-            break
-        width = min(widths)
-        if options.grow and attempt % 2 == 0 and width > 1 and len(widths) == 1:
-            width -= 1
-        rule = replace(options.rule, n_nonzero=width) if options.grow else options.rule
-        for i, source in enumerate(sources):
-            other = options._replace(n_init=1, rule=rule)
-            again = yield from learn_dictionary(source, other, rng)
-            pooled = yield from _pool(source, best[i], again, options, rng)
-            best[i] = min(best[i], again, pooled, key=_preference)
-    return best
-
-
-def _pool(
-    samples: Samples,
-    first: Learned,
-    second: Learned,
-    options: LearningOptions,
-    rng: np.random.RandomState,
-) -> Steps[Learned]:
-    """Polish the first with the atoms that only the second one found."""
-    D = first.polished.atoms
-    n_rows = explored_rows(len(samples), *D.shape)
-    X = samples.explored(rng.permutation(len(samples))[:n_rows])
-    atoms = pooled_atoms(X, D, second.polished.atoms, first.rule)
-    if atoms is D:
-        return first
-    start = Start(atoms, first.rule.n_nonzero, np.inf)
-    return (yield from learn_dictionary(samples, options, rng, start=start))
-
-
-def _preference(learned: Learned) -> tuple[bool, int, float]:
-    """Explained before not explained, then fewer active atoms, then the shorter description.
-
-    Noiseless samples of two atoms each can be explained by other atoms, three at a time, with
-    smaller residuals than the few wrong supports of the true ones leave.
-    """
-    explained = learned.open_share <= 2 * ALPHA
-    return (
-        not explained,
-        learned.rule.n_nonzero if explained else 0,
-        learned.description_length,
-    )
-
-
-def _agreement(learned: list[Learned]) -> float:
-    """Share of the first one's atoms that all others have too."""
-    D, *others = (each.polished.atoms for each in learned)
-    limit = agreement_threshold(*D.shape)
-    signed = not learned[0].rule.nonnegative
-    matched = [matched_cosines(D, other, signed=signed) >= limit for other in others]
-    return float(np.mean(np.all(matched, axis=0)))
-
-
 def _still_explains(
     samples: Samples, options: LearningOptions, rng: np.random.RandomState, start: Start
 ) -> Found | None:
     """View fitted atoms as found if they leave no more in these samples than in their own."""
     if start.atoms is None or start.n_nonzero is None:
         return None
-    n_rows = explored_rows(len(samples), *start.atoms.shape)
-    X = samples.explored(rng.permutation(len(samples))[:n_rows])
-    rule = replace(options.rule, n_nonzero=start.n_nonzero)
+    X = samples.explored(draw_rows(samples, len(start.atoms), rng))
+    rule = replace(options.rule, n_nonzero=start.n_nonzero, threshold=start.stop)
     found, left = assess_atoms(X, start.atoms.astype(X.dtype), rule)
-    freedom = max(X.shape[1] - start.n_nonzero, 1)
+    # Half of the samples of different sizes have far fewer than the longest.
+    freedom = max(X.shape[1] - (0 if start.stop else start.n_nonzero), 1)
     rounding = SINGLE_ROUNDING * float(np.median(np.einsum("ij,ij->i", X, X)))
     explained = left <= MORE_NOISE * freedom * start.noise_variance + rounding
     return found if explained and not found.n_stuck else None
@@ -329,10 +237,8 @@ def _from_spans(
     samples: Samples, options: LearningOptions, rng: np.random.RandomState
 ) -> Found | None:
     """Atoms of a small noiseless problem."""
-    n_components, n_features = options.n_components, samples.shape[1]
-    n_rows = explored_rows(len(samples), n_components, n_features)
-    X = samples.read(np.sort(rng.permutation(len(samples))[:n_rows]))
-    k = options.rule.n_nonzero
+    n_components, k = options.n_components, options.rule.n_nonzero
+    X = samples.read(draw_rows(samples, n_components, rng))
     widths = range(1, max(k, MAX_SPAN_WIDTH) + 1) if options.grow else (k,)
     explained = explaining_atoms(X, n_components, widths, options.rule.nonnegative, rng)
     if explained is None:
@@ -372,17 +278,25 @@ def _explore(
             # Wrong supports hide duplicates and split atoms: look again, at more samples if any.
             X = samples.explored(rng.permutation(len(samples))[: 2 * len(X)])
             found = yield from explore(X, found.atoms, first_nonzero=found.n_nonzero)
-        if found.description_length < best.description_length:
+        if best.varied and found.varied:
+            # Each start misses other atoms.
+            seen = replace(rule, n_nonzero=best.n_nonzero, threshold=best.threshold)
+            merged = pooled_atoms(X, best.atoms, found.atoms, seen)
+            if merged is not best.atoms:
+                again = yield from explore(X, merged, first_nonzero=best.n_nonzero)
+                found = min(found, again, key=lambda each: each.code_length)
+        if found.code_length < best.code_length:
             best = found
         # Two atoms a sample also explain data of one atom each, worse: compare. So do three what
         # has two, and the iteration finds no rest.
-        undecided = options.grow and (
-            (attempt == 0 and found.n_nonzero == 2) or (not found.settled and found.n_nonzero > 2)
-        )
+        unsettled = not found.settled and found.n_nonzero > 2 and not found.varied
+        undecided = options.grow and ((attempt == 0 and found.n_nonzero == 2) or unsettled)
         narrower = replace(options.rule, n_nonzero=found.n_nonzero - 1)
         rule = narrower if undecided else options.rule
         first_nonzero = min(2, rule.n_nonzero)
-        if not undecided and best.open_share <= 2 * ALPHA and not best.n_stuck:
+        # Exploring is cheap beside polishing wrong atoms: where samples differ, compare two starts.
+        alone = attempt == 0 and found.varied
+        if not undecided and not alone and best.open_share <= 2 * ALPHA and not best.n_stuck:
             break
     return best
 

@@ -32,9 +32,14 @@ from sklearn_nnrecover.dictionaries.stability import (
     matched_cosines,
     matched_distances,
 )
-from sklearn_nnrecover.dictionaries.support_growth import noise_correlation_square, unexplained
+from sklearn_nnrecover.dictionaries.support_growth import (
+    noise_correlation,
+    noise_correlation_square,
+    unexplained,
+)
 from sklearn_nnrecover.dictionaries.uniqueness import (
     CHANCE,
+    accompanied_atoms,
     log_chance_of_span,
     pinned_atoms,
     telling_samples,
@@ -127,12 +132,14 @@ def judge_dictionary(
     fits, conditions = _conditions(seen, D, rule, eps, enough_users, learned.stop**2)
     agreement = _agreement(D, halves, size / np.sqrt(share), not rule.nonnegative)
     chance = _chance(seen, D)
-    white = np.ones(len(D), dtype=bool)
+    white, accompanied = np.ones(len(D), dtype=bool), np.zeros(len(D), dtype=bool)
     noiseless = float(np.median(seen.at_rounding)) > 0.5
     if not noiseless:
         p_values = scatter_p_values(seen.residual, seen.codes, learned.noise_variance, rng)
         white = p_values >= LEVEL / len(D)
-    established = agreement.held & enough_users & white
+        stop = noise_correlation(learned.noise_variance, len(D), D.shape[1] - rule.n_nonzero)
+        accompanied = accompanied_atoms(seen.codes, max(stop, learned.stop))
+    established = agreement.held & enough_users & white & ~accompanied
     proven = _proven_atoms(seen, D, agreement, fits, eps) & established
     at_rounding = fits and seen.worst <= ROUNDINGS * eps
     counted = []
@@ -146,6 +153,13 @@ def judge_dictionary(
             0,
             bool(white.all()),
             "no atom leaves residuals along one direction, as one in place of two does",
+        ),
+        (
+            "companions",
+            int(np.sum(accompanied)),
+            0,
+            not accompanied.any(),
+            "under noise, no atom is seen only together with one and the same other",
         ),
         (
             "chance",

@@ -24,7 +24,7 @@ from sklearn_nnrecover.dictionaries.encoders import (
     padded_to_csr,
 )
 from sklearn_nnrecover.dictionaries.samples import Samples
-from sklearn_nnrecover.dictionaries.support_growth import noise_correlation_square
+from sklearn_nnrecover.dictionaries.support_growth import noise_correlation
 from sklearn_nnrecover.dictionaries.updates import preconditioned_update
 from sklearn_nnrecover.linalg.steps import Step, Steps
 
@@ -137,22 +137,21 @@ def polish(
         if follow_noise and np.mean(sums.residual_square > doubtful) > SEARCHED:
             doubtful = np.inf
         rule = replace(rule, threshold=stop, search_above=doubtful)
-        kept = _trusted(sums.residual_square, slices, supports, len(D))
-        enough = _standstill(sums, tol)
-        D, gap = _move(D, sums)
-        for _ in range(INNER_PASSES):
-            if gap <= enough:
-                break
-            gram, sums = D @ D.T, _empty_sums(D, n_samples)
-            for index, here in enumerate(slices):
-                X = samples.read(here)
-                codes = _refit(X, D, gram, supports[index], rule.nonnegative)
-                _accumulate(sums, here, X, codes, D, kept)
-            enough = _standstill(sums, tol)
-            previous = gap
+        trusted = _trusted(sums.residual_square, slices, supports, len(D))
+        # Sums that still hold a sample now known to be wrong would undo the last passes.
+        stale, kept = not np.array_equal(trusted, kept), trusted
+        gap = np.inf
+        for inner in range(1 + INNER_PASSES):
+            if inner or stale:
+                gram, sums = D @ D.T, _empty_sums(D, n_samples)
+                for index, here in enumerate(slices):
+                    X = samples.read(here)
+                    codes = _refit(X, D, gram, supports[index], rule.nonnegative)
+                    _accumulate(sums, here, X, codes, D, kept)
+            enough, previous = _standstill(sums, tol), gap
             D, gap = _move(D, sums)
-            if gap > 0.9 * previous and previous < 1e-2:
-                break  # at rounding, or too slow to be worth more passes with these supports
+            if gap <= enough or (gap > 0.9 * previous and previous < 1e-2):
+                break  # at rest, at rounding, or too slow to be worth more with these supports
         yield Step(float(sums.residual_square.mean()), gap, D)
         if changed <= 1e-3 * n_samples and gap <= max(enough, 1e-13):
             break
@@ -187,11 +186,8 @@ def _stop(
 ) -> float:
     """Correlation that what is left of a sample does not reach by the atoms' errors."""
     size = _sizes(supports)
-    freedom = np.maximum(D.shape[1] - size, 1)
-    variance = float(np.median(residual_square / freedom))
-    width = int(np.median(size))
-    quantile = noise_correlation_square(len(D), max(D.shape[1] - width, 1))
-    return ERRORS * float(np.sqrt(quantile * max(D.shape[1] - width, 1) * variance))
+    variance = float(np.median(residual_square / np.maximum(D.shape[1] - size, 1)))
+    return ERRORS * noise_correlation(variance, len(D), D.shape[1] - int(np.median(size)))
 
 
 def _trusted(

@@ -15,10 +15,9 @@ from sklearn_nnrecover.dictionaries.dictionary_learning import (
     Start,
     explored_rows,
     in_gauge,
-    independent_halves,
-    learn_with_halves,
 )
 from sklearn_nnrecover.dictionaries.encoders import CodeRule
+from sklearn_nnrecover.dictionaries.halves import independent_halves, learn_with_halves
 from sklearn_nnrecover.dictionaries.judgement import judge_dictionary
 from sklearn_nnrecover.dictionaries.mixture_judgement import judge_mixture
 from sklearn_nnrecover.dictionaries.samples import Samples
@@ -41,6 +40,9 @@ class Recovered(NamedTuple):
         Of one entry of X.
     judgement : Judgement
         Fields of the report.
+    stop : float
+        Correlation at which pursuits met the noise, where samples have different numbers of active
+        atoms; else 0.
     """
 
     components: np.ndarray
@@ -48,6 +50,7 @@ class Recovered(NamedTuple):
     rule: CodeRule
     noise_variance: float
     judgement: Judgement
+    stop: float = 0.0
 
 
 def recover_dictionary(
@@ -100,7 +103,8 @@ def judged(
         polished.atoms, polished.code_gram, learned.noise_variance, rule.n_nonzero
     )
     judgement = judge_dictionary(samples, learned, halves, errors, eps=eps, rng=rng, share=share)
-    return Recovered(polished.atoms, errors, rule, learned.noise_variance, judgement)
+    variance = learned.noise_variance
+    return Recovered(polished.atoms, errors, rule, variance, judgement, learned.stop)
 
 
 def recover_mixture(

@@ -13,8 +13,13 @@ from scipy import sparse, stats
 from sklearn_nnrecover.dictionaries.encoders import CodeRule, encode
 from sklearn_nnrecover.dictionaries.stability import agreement_threshold, matched_cosines
 
+CANDIDATES = 512  # residuals among which recurring directions are sought
+SAME_WAY = 0.5  # squared cosine from which two of them point the same way, or what chance reaches
 MOST_PAIRS = 8  # that are looked at, per atom
 ROTATED = 1e-12  # radians that are more than rounding
+RECURRING = 0.35  # of the proportions in a pair: two turned atoms share its samples
+MIN_RECURRING = 3
+PAID = 0.5  # coefficients saved by a turn, in units of those it costs: some of both are noise
 MIN_USERS = 8  # samples of an atom before its residuals say anything about its shape
 
 
@@ -34,7 +39,7 @@ def replace_idle_atoms(
     max_coherence: float,
     min_usage: float = 0.15,
 ) -> np.ndarray:
-    """Replace duplicates and unused atoms by the largest normalised residuals, in place.
+    """Replace duplicates and unused atoms by directions that recur in large residuals, in place.
 
     Parameters
     ----------
@@ -61,12 +66,82 @@ def replace_idle_atoms(
             idle[i if usage[i] < usage[j] else j] = True
     square = np.einsum("ij,ij->i", residual, residual)
     idle = np.flatnonzero(idle)[: np.count_nonzero(square)]
-    if not len(idle):
-        return idle
-    rows = np.argpartition(-square, len(idle) - 1)[: len(idle)]
-    rows = rows[np.argsort(-square[rows], kind="stable")]
-    D[idle] = residual[rows] / np.sqrt(square[rows])[:, None]
+    if len(idle):
+        D[idle] = recurring_directions(residual, square, len(idle))
     return idle
+
+
+def recurring_directions(residual: np.ndarray, square: np.ndarray, n_directions: int) -> np.ndarray:
+    """Directions of large residuals that point along most of the others, one after the other.
+
+    Samples of an atom that is missing leave residuals along it; a sample of many atoms leaves a
+    large one that is like no other.
+
+    Parameters
+    ----------
+    residual : ndarray of shape (n_samples, n_features)
+        Residuals.
+    square : ndarray of shape (n_samples,)
+        Their squared norms.
+    n_directions : int
+        At most as many as there are residuals.
+
+    Returns
+    -------
+    ndarray of shape (n_directions, n_features)
+        Unit-norm.
+    """
+    n_rows = min(max(2 * n_directions, CANDIDATES), int(np.count_nonzero(square)))
+    rows = np.argpartition(-square, n_rows - 1)[:n_rows]
+    rows = rows[np.argsort(-square[rows], kind="stable")]
+    weight = square[rows].astype(np.float64)
+    directions = residual[rows] / np.sqrt(square[rows])[:, None]
+    alike = np.square(directions @ directions.T)
+    alike[alike < max(SAME_WAY, chance_coherence(n_rows, residual.shape[1]) ** 2)] = 0
+    np.fill_diagonal(alike, 1)
+    picked: list[int] = []
+    for _ in range(n_directions):
+        explained = alike @ weight
+        explained[picked] = -1
+        picked.append(int(np.argmax(explained)))
+        weight *= np.maximum(1 - alike[picked[-1]], 0)
+    return directions[picked]
+
+
+def irreducible_shares(D: np.ndarray) -> np.ndarray:
+    """Squared distance of every atom to a combination of two others, found greedily.
+
+    What is lost when an atom goes is this share of its energy: its samples can be coded by the two
+    others. The sum of two frequent atoms is worth nothing.
+
+    Parameters
+    ----------
+    D : ndarray of shape (n_components, n_features)
+        Unit-norm atoms.
+
+    Returns
+    -------
+    ndarray of shape (n_components,)
+        From 0 to 1.
+    """
+    if len(D) < 3:
+        return np.ones(len(D))
+    rows = np.arange(len(D))
+    first = _off_diagonal(np.abs(D @ D.T)).argmax(axis=1)
+    along = np.einsum("ij,ij->i", D, D[first])
+    left = D - along[:, None] * D[first]
+    correlation = _off_diagonal(np.abs(left @ D.T))
+    correlation[rows, first] = 0
+    second = D[correlation.argmax(axis=1)]
+    second = second - np.einsum("ij,ij->i", second, D[first])[:, None] * D[first]
+    size = np.maximum(np.einsum("ij,ij->i", second, second), np.finfo(D.dtype).tiny)
+    gained = np.einsum("ij,ij->i", left, second) ** 2 / size
+    return np.clip(np.einsum("ij,ij->i", left, left) - gained, 0, 1)
+
+
+def _off_diagonal(matrix: np.ndarray) -> np.ndarray:
+    np.fill_diagonal(matrix, 0)
+    return matrix
 
 
 def pooled_atoms(X: np.ndarray, D: np.ndarray, other: np.ndarray, rule: CodeRule) -> np.ndarray:
@@ -83,7 +158,7 @@ def pooled_atoms(X: np.ndarray, D: np.ndarray, other: np.ndarray, rule: CodeRule
     D, other : ndarrays of shape (n_components, n_features)
         Unit-norm atoms of two starts.
     rule : CodeRule
-        ``n_nonzero`` and the signs of codes.
+        ``n_nonzero``, the signs of codes, and where pursuits stop.
 
     Returns
     -------
@@ -95,7 +170,8 @@ def pooled_atoms(X: np.ndarray, D: np.ndarray, other: np.ndarray, rule: CodeRule
     if not len(missing):
         return D
     pool = np.vstack([D, missing]).astype(X.dtype)
-    codes = encode(X, pool, CodeRule("omp", rule.n_nonzero, nonnegative=rule.nonnegative))
+    stop = rule.threshold if rule.encoder == "omp" else 0.0
+    codes = encode(X, pool, CodeRule("omp", rule.n_nonzero, stop, rule.nonnegative))
     energy = np.bincount(codes.indices, weights=codes.data**2, minlength=len(pool))
     kept = np.sort(np.argsort(-energy, kind="stable")[: len(D)])
     return np.vstack([D, missing])[kept] if kept[-1] >= len(D) else D
@@ -104,28 +180,26 @@ def pooled_atoms(X: np.ndarray, D: np.ndarray, other: np.ndarray, rule: CodeRule
 def stuck_atoms(
     codes: sparse.csr_array,
     residual: np.ndarray,
+    value: np.ndarray,
     max_weakness: float = 0.5,
     min_excess: float = 5.0,
-    energy: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Atoms with too little to do, weakest first, and atoms with too much, worst first.
 
-    Parameters are those of :func:`split_overloaded_atoms`.
+    Parameters are those of :func:`split_overloaded_atoms`; ``value`` is the energy that would be
+    lost with each atom.
     """
-    n_components = codes.shape[1]
-    usage = np.bincount(codes.indices, minlength=n_components)
-    if energy is None:
-        energy = np.bincount(codes.indices, weights=codes.data**2, minlength=n_components)
+    usage = np.bincount(codes.indices, minlength=codes.shape[1])
     square = np.einsum("ij,ij->i", residual, residual)
     load = np.bincount(
-        codes.indices, weights=np.repeat(square, np.diff(codes.indptr)), minlength=n_components
+        codes.indices, weights=np.repeat(square, np.diff(codes.indptr)), minlength=codes.shape[1]
     ) / np.maximum(usage, 1)
     middle = np.median(load)
     spread = 1.4826 * np.median(np.abs(load - middle))
-    weak = energy < max_weakness * np.median(energy)
+    weak = value < max_weakness * np.median(value)
     overloaded = load > middle + max(min_excess * spread, 0.02 * middle)
     overloaded &= (usage >= MIN_USERS) & ~weak
-    givers = np.flatnonzero(weak)[np.argsort(energy[weak], kind="stable")]
+    givers = np.flatnonzero(weak)[np.argsort(value[weak], kind="stable")]
     takers = np.flatnonzero(overloaded)[np.argsort(-load[overloaded], kind="stable")]
     return givers, takers
 
@@ -139,12 +213,12 @@ def split_overloaded_atoms(
     min_excess: float = 5.0,
     energy: np.ndarray | None = None,
 ) -> np.ndarray:
-    """Give atoms of little energy to those that stand for two, in place.
+    """Give atoms of little value to those that stand for two, in place.
 
     An atom between two true ones leaves residuals along their difference with its users: far more
     energy than other atoms' users have. It is split by the sign of the users' main residual
-    direction into the means of the two groups; the second half replaces an atom whose codes carry
-    less than ``max_weakness`` of the median energy.
+    direction into the means of the two groups; the second half replaces an atom without which
+    less is lost than that direction gains, and less than ``max_weakness`` of the median atom.
 
     Parameters
     ----------
@@ -155,7 +229,7 @@ def split_overloaded_atoms(
     residual : ndarray of shape (n_samples, n_features)
         ``X - codes @ D``.
     max_weakness : float, default=0.5
-        Energy, relative to the median atom, below which an atom may be given away.
+        Value, relative to the median atom, below which an atom may be given away.
     min_excess : float, default=5.0
         Mean squared residual of an atom's users, in robust deviations above the median atom, from
         which it is split.
@@ -167,18 +241,22 @@ def split_overloaded_atoms(
     ndarray of int
         Atoms changed.
     """
-    givers, takers = stuck_atoms(codes, residual, max_weakness, min_excess, energy)
+    share = irreducible_shares(D)
+    own = share * np.bincount(codes.indices, weights=codes.data**2, minlength=len(D))
+    value = own if energy is None else share * energy
+    givers, takers = stuck_atoms(codes, residual, value, max_weakness, min_excess)
     columns = codes.tocsc()
     changed: list[int] = []
     for giver, taker in zip(givers, takers, strict=False):
         entries = slice(columns.indptr[taker], columns.indptr[taker + 1])
         users, values = columns.indices[entries], columns.data[entries]
-        own = residual[users] * np.sign(values)[:, None]
-        direction = np.linalg.svd(own, full_matrices=False)[2][0]
-        side = own @ direction > 0
-        if min(side.sum(), (~side).sum()) < 3:
+        rest = residual[users] * np.sign(values)[:, None]
+        _, size, directions = np.linalg.svd(rest, full_matrices=False)
+        gained = size[0] ** 2 - (size[1] ** 2 if len(size) > 1 else 0)
+        side = rest @ directions[0] > 0
+        if gained < own[giver] or min(side.sum(), (~side).sum()) < 3:
             continue
-        parts = own + np.abs(values)[:, None] * D[taker]
+        parts = rest + np.abs(values)[:, None] * D[taker]
         halves = np.stack([parts[side].sum(axis=0), parts[~side].sum(axis=0)])
         norms = np.linalg.norm(halves, axis=1)
         if np.all(norms > 0):
@@ -192,13 +270,14 @@ def untangle_pairs(
     codes: sparse.csr_array,
     *,
     min_share: float = 0.3,
-    max_spread: float = 0.1,
+    max_spread: float = 0.15,
 ) -> np.ndarray:
     """Put atoms back on the line that keeps recurring in the plane of a pair, in place.
 
     Where supports are wide, two atoms may span the plane of two true ones without being them:
     samples of one true atom are then coded by both, always in the same proportion. That proportion
-    is the true atom.
+    is the true atom. It takes the place of the atom that is used less if that saves coefficients:
+    one in each sample on the line, against one more in those of the atom without the other.
 
     Parameters
     ----------
@@ -208,9 +287,9 @@ def untangle_pairs(
         Codes.
     min_share : float, default=0.3
         Share of an atom's users that must use the other, too.
-    max_spread : float, default=0.1
-        Angle within which half of those proportions must lie, relative to the angle by which the
-        atom moves, or in radians.
+    max_spread : float, default=0.15
+        Angle within which a share ``RECURRING`` of the proportions must lie, relative to the angle
+        by which the atom moves, or in radians.
 
     Returns
     -------
@@ -233,11 +312,16 @@ def untangle_pairs(
         if touched[i] or touched[j]:
             continue
         values = [_shared_values(columns, atom, other) for atom, other in ((i, j), (j, i))]
-        angle, spread = _recurring_angle(*values)
+        angles = np.arctan2(values[1], values[0])
+        angle, spread = _recurring_angle(angles)
         moved = abs((angle + np.pi / 4) % (np.pi / 2) - np.pi / 4)
-        if spread <= max_spread * min(moved, 1.0) and moved > ROTATED:
+        tolerance = max_spread * min(moved, 1.0)
+        off = np.abs((angles - angle + np.pi / 2) % np.pi - np.pi / 2)
+        out = i if usage[i] <= usage[j] else j
+        alone = usage[out] - together[i, j]
+        saves = np.count_nonzero(off <= tolerance) > PAID * alone
+        if saves and spread <= tolerance and moved > ROTATED:
             atom = np.cos(angle) * D[i] + np.sin(angle) * D[j]
-            out = i if abs(np.cos(angle)) >= abs(np.sin(angle)) else j
             D[out] = atom / np.linalg.norm(atom)
             touched[[i, j]] = True
             changed.append(int(out))
@@ -251,10 +335,10 @@ def _shared_values(columns: sparse.csc_array, atom: int, other: int) -> np.ndarr
     return columns.data[own][np.isin(columns.indices[own], others, assume_unique=True)]
 
 
-def _recurring_angle(a: np.ndarray, b: np.ndarray) -> tuple[float, float]:
-    """Middle and width of the shortest interval that holds half of the angles of lines (a, b)."""
-    angle = np.sort(np.arctan2(b, a) % np.pi)
-    half = len(angle) // 2
-    widths = np.concatenate([angle[half:], angle[:half] + np.pi]) - angle
+def _recurring_angle(angles: np.ndarray) -> tuple[float, float]:
+    """Middle and width of the shortest interval that holds ``RECURRING`` of the angles of lines."""
+    angle = np.sort(angles % np.pi)
+    held = min(max(int(RECURRING * len(angle)), MIN_RECURRING), len(angle) - 1)
+    widths = np.concatenate([angle[held:], angle[:held] + np.pi]) - angle
     at = int(np.argmin(widths))
     return float((angle[at] + widths[at] / 2) % np.pi), float(widths[at])

@@ -28,6 +28,21 @@ def noise_correlation_square(n_components: int, dimension: int, alpha: float = A
     return float(stats.beta.isf(alpha / n_components, 0.5, (dimension - 1) / 2))
 
 
+def noise_correlation(variance: float, n_components: int, dimension: int) -> float:
+    """Correlation that white noise of a variance exceeds with some atom at level ``ALPHA``.
+
+    Parameters
+    ----------
+    variance : float
+        Of one entry of the residual.
+    n_components, dimension : int
+        Atoms, and dimensions that are left to the residual.
+    """
+    dimension = max(dimension, 1)
+    square = noise_correlation_square(n_components, dimension) * dimension * variance
+    return float(np.sqrt(square))
+
+
 def unexplained(
     next_correlation: np.ndarray,
     residual_square: np.ndarray,
@@ -52,7 +67,7 @@ def unexplained(
     )
 
 
-def description_length(
+def code_length(
     residual_square: float,
     sample_square: float,
     n_nonzero: int,
@@ -60,11 +75,10 @@ def description_length(
     n_features: int,
     n_components: int,
 ) -> float:
-    """Nats per sample that residuals and codes cost in a two-part code.
+    """Nats per sample that residuals and codes cost, the dictionary being known.
 
     Residuals are Gaussian with their own variance, never below rounding of the data; each code
-    entry costs the choice of its atom and half a logarithm of ``n_features`` for its value; the
-    dictionary costs half a logarithm of ``n_samples`` for each free number.
+    entry costs the choice of its atom and half a logarithm of ``n_features`` for its value.
 
     Parameters
     ----------
@@ -81,6 +95,23 @@ def description_length(
     per_sample = n_nonzero / n_samples
     share = min(max(per_sample / n_components, 1e-12), 1.0)
     choice = math.log(1 / share) + (1 - share) * (-math.log1p(-share) / share if share < 1 else 0.0)
-    codes = per_sample * (choice + 0.5 * math.log(max(n_features, 2)))
-    dictionary = 0.5 * n_components * max(n_features - 1, 0) * math.log(n_samples) / n_samples
-    return residuals + codes + dictionary
+    return residuals + per_sample * (choice + 0.5 * math.log(max(n_features, 2)))
+
+
+def description_length(
+    residual_square: float,
+    sample_square: float,
+    n_nonzero: int,
+    n_samples: int,
+    n_features: int,
+    n_components: int,
+) -> float:
+    """Nats per sample of a two-part code: :func:`code_length`, and the dictionary.
+
+    Each free number of the dictionary costs half a logarithm of ``n_samples``.
+    """
+    known = code_length(
+        residual_square, sample_square, n_nonzero, n_samples, n_features, n_components
+    )
+    free = n_components * max(n_features - 1, 0)
+    return known + 0.5 * free * math.log(n_samples) / n_samples

@@ -20,7 +20,9 @@ Values that repeat (integer or +-1 codes, repeated rows) are not in general posi
 samples +-e_i +-e_j in four dimensions have three different dictionaries of four atoms. Samples
 whose proportions occur twice on the same atoms, or often on any two, prove nothing here (but see
 :mod:`fair_signs`). Repeated values are seen in noiseless codes; under noise they are not, but there
-few dimensions prove nothing anyway.
+few dimensions prove nothing anyway. Noise also hides small coefficients, so that a sample of two
+atoms may seem to lie in the span of one line between them: such atoms are marked apart
+(:func:`accompanied_atoms`).
 
 References
 ----------
@@ -42,6 +44,7 @@ MIN_TELLING = 10  # telling samples that an atom needs
 COMMON = 0.01  # share of all proportions at which one value is no accident
 MANY_COMMON = 0.1  # share of proportions with such values at which all values are special
 MAX_SPANS = 64  # of an atom that are looked at
+OUTSTANDING = 3.0  # samples on the line of an atom, in units of those on any other line of a plane
 PINNED = 1e-2  # mean squared sine between spans, the atom itself taken out, that counts as positive
 
 
@@ -177,6 +180,43 @@ def _is_common(proportion: np.ndarray, tolerance: float) -> np.ndarray:
     left = np.searchsorted(ordered, proportion * (1 - tolerance), side="left")
     right = np.searchsorted(ordered, proportion * (1 + tolerance), side="right")
     return np.isfinite(proportion) & (right - left > max(COMMON * len(ordered), MIN_TELLING))
+
+
+def accompanied_atoms(codes: sparse.csr_array, stop: float) -> np.ndarray:
+    """Mark the atoms that noisy samples hardly show without one and the same other atom.
+
+    Where atom b is active only if a is, every line b + t a does for b, and noise hides it: samples
+    whose coefficient of a falls below the noise seem to use b alone, and learning picks the line
+    for which most do. So where most users of an atom use another one, too, those that do not must
+    outnumber the samples that lie within the noise of any other line of that plane.
+
+    Parameters
+    ----------
+    codes : csr_array of shape (n_samples, n_components)
+        Codes.
+    stop : float
+        Coefficient that noise may hide.
+
+    Returns
+    -------
+    ndarray of shape (n_components,), bool
+    """
+    on = sparse.csr_array((np.ones(codes.nnz), codes.indices, codes.indptr), shape=codes.shape)
+    together = (on.T @ on).toarray()
+    usage = np.diagonal(together).copy()
+    np.fill_diagonal(together, 0)
+    accompanied = np.zeros(len(usage), dtype=bool)
+    columns = sparse.csc_array(codes)
+    for atom, other in zip(*np.nonzero(2 * together > usage[:, None]), strict=True):
+        own, its = columns[:, [atom]], columns[:, [other]]
+        both = np.intersect1d(own.indices, its.indices)
+        a, b = own[both].toarray()[:, 0], its[both].toarray()[:, 0]
+        angles = np.sort(np.arctan2(b, a) % np.pi)
+        width = 2 * stop / np.median(np.abs(a))
+        last = np.searchsorted(np.append(angles, angles + np.pi), angles + width, side="right")
+        densest = np.max(last - np.arange(len(angles)))
+        accompanied[atom] |= usage[atom] - len(both) <= OUTSTANDING * densest
+    return accompanied
 
 
 def pinned_atoms(codes: sparse.csr_array, D: np.ndarray) -> np.ndarray:

@@ -35,7 +35,31 @@ def test_every_atom_from_samples(rng, noise):
     assert assessed.open_share < 0.1
     assert median_square < 40 * noise**2 + 1e-4
     worse, _ = assess_atoms(X, starting_atoms(X, 60, rng), CodeRule("omp", 3))
-    assert worse.description_length > assessed.description_length
+    assert worse.code_length > assessed.code_length
+
+
+def test_every_atom_though_some_are_twelve_times_as_frequent(rng):
+    """Each atom is active by itself. Sums of frequent ones must not take the place of rare ones."""
+    n_samples, n, m = 4000, 48, 64
+    D = rng.standard_normal((m, n))
+    D /= np.linalg.norm(D, axis=1, keepdims=True)
+    frequency = 1 / (np.arange(m) + 5.5)
+    on = rng.rand(n_samples, m) < 3 * frequency / frequency.sum()
+    codes = np.where(on, rng.uniform(0.5, 1.5, on.shape) * rng.choice([-1, 1], on.shape), 0)
+    X = (codes @ D).astype(np.float32)
+    X = X[X.any(axis=1)]
+    share = 0.0
+    for _ in range(2):
+        start = starting_atoms(X, m, rng)
+        found = run_to_end(find_atoms(X, start, CodeRule("omp", 12), grow=True))
+        share = max(share, np.mean(matched_cosines(found.atoms, D) > 0.99))
+    assert share > 0.98  # one start finds .86 to 1 (mean .92) where such sums are kept
+    assert found.varied
+    assessed, _ = assess_atoms(X, D.astype(np.float32), CodeRule("omp", 12, 0.1))
+    assert assessed.varied
+    assert assessed.threshold == 0.1
+    assert assessed.open_share < 0.1
+    assert assessed.n_stuck == 0
 
 
 def test_steps_have_a_budget(rng):

@@ -1,4 +1,4 @@
-"""Halves, warm starts, the gauge, and agreement of several learners."""
+"""Which samples are explored, starts that explain the data already, noise, and the gauge."""
 
 import numpy as np
 import pytest
@@ -7,11 +7,10 @@ from sklearn_nnrecover.datasets import make_sparse_codes
 from sklearn_nnrecover.dictionaries.calibration import LearningOptions
 from sklearn_nnrecover.dictionaries.dictionary_learning import (
     Start,
+    draw_rows,
     explored_rows,
     in_gauge,
-    independent_halves,
     learn_dictionary,
-    learn_with_halves,
 )
 from sklearn_nnrecover.dictionaries.encoders import CodeRule
 from sklearn_nnrecover.dictionaries.samples import Samples
@@ -22,18 +21,6 @@ from sklearn_nnrecover.linalg.steps import run_to_end
 def options(n_components, widest=5, **given):
     rule = CodeRule("omp", widest)
     return LearningOptions(n_components, rule, grow=True, given_threshold=False, **given)
-
-
-def test_halves_are_disjoint_and_bounded(rng):
-    X = np.arange(3001.0)[:, None] * np.ones(2)
-    first, second = (
-        half.read(slice(None))[:, 0] for half in independent_halves(Samples(X), 3, rng)
-    )
-    assert len(first) == len(second) == 1500
-    assert not set(first) & set(second)
-    assert independent_halves(Samples(X[:3]), 3, rng) == []
-    many = Samples(np.lib.stride_tricks.as_strided(X, (10**6, 2), (0, 8)))
-    assert len(independent_halves(many, 3, rng)[0]) == 4 * explored_rows(10**6, 3, 2)
 
 
 def test_fitted_atoms_are_not_explored_again(rng):
@@ -50,14 +37,32 @@ def test_fitted_atoms_are_not_explored_again(rng):
     assert n_steps(Start(truth.components_, 2, 0.01**2)) > fitted  # more than there: explore
 
 
-def test_three_learners_agree(rng):
-    X, truth = make_sparse_codes(3000, 24, n_components=30, n_nonzero=2, random_state=rng)
-    halves = independent_halves(Samples(X), 30, rng)
-    learned = run_to_end(learn_with_halves(Samples(X), halves, options(30), rng))
-    assert len(learned) == 3
-    for each in learned:
-        assert matched_distances(each.polished.atoms, truth.components_).max() < 1e-8
-        assert each.rule.n_nonzero == 2
+def test_fitted_atoms_of_samples_that_differ_are_not_explored_again(rng):
+    """Each atom is active by itself; pursuits of the fit stopped at the noise."""
+    _, truth = make_sparse_codes(2000, 24, n_components=24, n_nonzero=2, random_state=rng)
+    on = rng.rand(2000, 24) < 2 / 24
+    codes = np.where(on, rng.uniform(0.5, 1.5, on.shape), 0)
+    X = codes @ truth.components_ + 0.02 * rng.standard_normal((2000, 24))
+    start = Start(truth.components_, 6, 0.02**2, 0.08)
+    steps = learn_dictionary(Samples(X), options(24, widest=6), rng, start=start)
+    n_steps = 0
+    while True:
+        try:
+            next(steps)
+        except StopIteration as stopped:
+            learned = stopped.value
+            break
+        n_steps += 1
+    assert n_steps <= 20  # of polishing
+    assert 0.03 < learned.stop < 0.15
+    assert np.median(matched_distances(learned.polished.atoms, truth.components_)) < 0.02
+
+
+def test_rows_are_drawn_in_order_without_repetition(rng):
+    samples = Samples(np.zeros((9000, 4)))
+    rows = draw_rows(samples, 5, rng)
+    assert len(rows) == explored_rows(9000, 5, 4) == 4000
+    assert np.all(np.diff(rows) > 0)
 
 
 @pytest.mark.parametrize("noise", [0.0, 0.05])

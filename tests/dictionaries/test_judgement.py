@@ -61,15 +61,15 @@ def test_no_wrong_claim_in_few_dimensions(seed, family):
         assert not len(wrong_claims(small_problem(family, (seed + draw) % 2**32), draw))
 
 
-def judged(X, D, rng, n_nonzero, noise_variance=0.0):
+def judged(X, D, rng, n_nonzero, noise_variance=0.0, stop=0.0):
     """Verdict on D when both halves of the data, wrongly, agree with it."""
-    rule = CodeRule("omp", n_nonzero, search_above=1e-20 if noise_variance == 0 else np.inf)
+    rule = CodeRule("omp", n_nonzero, stop, search_above=1e-20 if noise_variance == 0 else np.inf)
     codes = encode(X, D, rule)
     residual = X - codes @ D
     square = np.einsum("ij,ij->i", residual, residual)
     gram = (codes.T @ codes).toarray()
     usage = np.bincount(codes.indices, minlength=len(D))
-    learned = Learned(Polished(D, gram, usage, square, 0, 0.0), rule, noise_variance)
+    learned = Learned(Polished(D, gram, usage, square, 0, 0.0), rule, noise_variance, stop=stop)
     errors = standard_errors(D, gram, noise_variance, n_nonzero)
     eps = float(np.finfo(np.float64).eps)
     return judge_dictionary(Samples(X), learned, (D, D), errors, eps=eps, rng=rng)
@@ -160,3 +160,19 @@ def test_three_dictionaries_of_the_root_system_d4(rng):
         judgement = judged(codes, D, rng, 2)
         assert judgement.status == "not_recovered"
         assert not any(unit["identified"] for unit in judgement.units)
+
+
+def test_an_atom_that_is_active_only_with_another_one_is_not_claimed_under_noise(rng):
+    """Every line in the plane of parent and child explains as much."""
+    _, truth = make_sparse_codes(1500, 24, n_components=16, n_nonzero=2, random_state=rng)
+    on = rng.rand(1500, 16) < 0.1
+    on[:, 8:] = on[:, :8] & (rng.rand(1500, 8) < 0.5)
+    codes = np.where(on, rng.standard_normal(on.shape), 0)
+    D = truth.components_
+    X = codes @ D + 0.05 * rng.standard_normal((1500, 24))
+    turned = D.copy()
+    turned[8:] += 0.5 * D[:8]
+    turned /= np.linalg.norm(turned, axis=1, keepdims=True)
+    for atoms in (D, turned):
+        units = judged(X, atoms, rng, 6, 0.05**2, 0.15).units
+        assert not any(unit["identified"] for unit in units[8:])

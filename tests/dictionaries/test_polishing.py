@@ -4,8 +4,9 @@ import numpy as np
 import pytest
 
 from sklearn_nnrecover.datasets import make_sparse_codes
+from sklearn_nnrecover.dictionaries import polishing
 from sklearn_nnrecover.dictionaries import samples as samples_module
-from sklearn_nnrecover.dictionaries.encoders import CodeRule
+from sklearn_nnrecover.dictionaries.encoders import CodeRule, encode
 from sklearn_nnrecover.dictionaries.polishing import polish
 from sklearn_nnrecover.dictionaries.samples import Samples
 from sklearn_nnrecover.dictionaries.updates import normalized_rows
@@ -58,3 +59,27 @@ def test_error_is_the_noise_floor(rng):
     error = np.linalg.norm(polished.atoms - truth.components_, axis=1).mean()
     floor = noise * np.sqrt(n * m / (n_samples * k * 13 / 12))
     assert 0.85 * floor < error < 1.15 * floor
+
+
+def test_a_sample_that_goes_wrong_late_undoes_nothing(rng, monkeypatch):
+    """Its support is wrong as soon as atoms are at rounding."""
+    X, truth = make_sparse_codes(2000, 96, n_components=64, n_nonzero=2, random_state=rng)
+    errors = []
+
+    def misled(X, D, rule, *, gram):
+        codes = encode(X, D, rule, gram=gram)
+        errors.append(np.abs(D - truth.components_).max())
+        if min(errors) < 1e-11:
+            codes = codes.tolil()
+            codes[0] = 0
+            codes[0, 5] = 0.2
+            codes = codes.tocsr()
+        return codes
+
+    monkeypatch.setattr(polishing, "encode", misled)
+    start = near(truth, rng, size=0.002)
+    polished = run_to_end(polish(Samples(X), start, CodeRule("omp", 2), tol=0))
+    assert len(errors) >= 2
+    assert max(errors[1:]) < 1e-11
+    assert np.abs(polished.atoms - truth.components_).max() < 1e-11
+    assert polished.n_trimmed >= 1

@@ -8,6 +8,7 @@ from sklearn_nnrecover.datasets import make_sparse_codes
 from sklearn_nnrecover.dictionaries.encoders import CodeRule, encode
 from sklearn_nnrecover.dictionaries.replacement import (
     chance_coherence,
+    irreducible_shares,
     pooled_atoms,
     replace_idle_atoms,
     split_overloaded_atoms,
@@ -59,13 +60,51 @@ def test_an_atom_in_place_of_two_is_split(problem, rng):
     D[1] = rng.standard_normal(40)
     D[1] /= np.linalg.norm(D[1])
     codes, residual = coded(X, D)
-    givers, takers = stuck_atoms(codes, residual)
+    energy = np.bincount(codes.indices, weights=codes.data**2, minlength=60)
+    givers, takers = stuck_atoms(codes, residual, energy)
     assert 1 in givers
     assert 0 in takers
     changed = split_overloaded_atoms(D, codes, residual)
     assert {0, 1} <= set(changed)
     cosine = np.abs(D[:2] @ truth.components_[:2].T)
     assert max(cosine[0, 0] + cosine[1, 1], cosine[0, 1] + cosine[1, 0]) > 1.8
+
+
+def test_the_sum_of_two_atoms_is_worth_nothing(problem):
+    """Samples of both use it, with much energy; it still gives way to an atom that is missing."""
+    X, truth = problem
+    D = truth.components_.copy()
+    D[0], D[1] = D[0] + D[1], D[2] + D[3]
+    D[:2] /= np.linalg.norm(D[:2], axis=1, keepdims=True)
+    share = irreducible_shares(D)
+    assert share[1] < 1e-12
+    assert np.delete(share, [1, 2, 3]).min() > 0.1
+    codes = truth.codes.toarray()
+    summed = np.abs(codes[:, 1]) > 0
+    others = np.flatnonzero(np.any(codes[:, [2, 3]] != 0, axis=1) & ~summed)
+    X = X.copy()
+    X[others[:150]] = codes[others[:150], 2:4].sum(axis=1)[:, None] * D[1]
+    codes, residual = coded(X, D)
+    energy = np.bincount(codes.indices, weights=codes.data**2, minlength=60)
+    assert energy[1] > 0.5 * np.median(energy)
+    changed = split_overloaded_atoms(D, codes, residual)
+    assert {0, 1} <= set(changed)
+    cosine = np.abs(D[:2] @ truth.components_[:2].T)
+    assert max(cosine[0, 0] + cosine[1, 1], cosine[0, 1] + cosine[1, 0]) > 1.8
+
+
+def test_idle_atoms_go_where_residuals_recur(rng):
+    """Not where one is largest: that is a sample of many atoms."""
+    missing = rng.standard_normal(40)
+    missing /= np.linalg.norm(missing)
+    residual = rng.standard_normal((1000, 40)) / np.sqrt(40)
+    residual[:10] *= 4
+    residual[10:60] += 1.5 * rng.choice([-1, 1], 50)[:, None] * missing
+    D = np.linalg.qr(rng.standard_normal((40, 40)))[0][:30]
+    usage = np.full(30, 100)
+    usage[7] = 0
+    assert replace_idle_atoms(D, usage, residual, max_coherence=0.99).tolist() == [7]
+    assert abs(D[7] @ missing) > 0.7
 
 
 def test_nothing_to_take_from(problem):
@@ -136,3 +175,29 @@ def test_pairs_without_a_recurring_proportion_stay(rng):
     before = D.copy()
     assert not len(untangle_pairs(D, sparse.csr_array(codes)))
     np.testing.assert_array_equal(D, before)
+
+
+def test_two_atoms_that_turned_within_their_plane_are_untangled(rng):
+    """Sum and difference of two atoms: each of the two recurs in half of the samples only."""
+    D = np.linalg.qr(rng.standard_normal((12, 12)))[0]
+    codes = np.where(rng.rand(4000, 12) < 0.1, rng.uniform(0.5, 1.5, (4000, 12)), 0)
+    turned = D.copy()
+    turned[3], turned[7] = (D[3] + D[7]) / np.sqrt(2), (D[3] - D[7]) / np.sqrt(2)
+    for _ in range(2):
+        seen = codes @ D @ np.linalg.inv(turned)
+        seen[np.abs(seen) < 1e-12] = 0
+        assert len(untangle_pairs(turned, sparse.csr_array(seen))) == 1
+    assert np.abs(turned @ D.T).max(axis=1).min() > 1 - 1e-12
+
+
+def test_a_rare_atom_is_not_turned_by_three_samples(rng):
+    """A turn must save coefficients: most samples of the atom would need one more."""
+    D = np.linalg.qr(rng.standard_normal((12, 12)))[0]
+    codes = np.where(rng.rand(2000, 12) < 0.2, rng.standard_normal((2000, 12)), 0)
+    codes[:, 3] = 0
+    codes[:22, [3, 7]] = rng.standard_normal((22, 2))
+    codes[:13, 7] = 0
+    codes[13:16, 7] = 0.8 * codes[13:16, 3]
+    before = D.copy()
+    untangle_pairs(D, sparse.csr_array(codes))
+    np.testing.assert_array_equal(D[3], before[3])

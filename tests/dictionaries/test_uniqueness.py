@@ -7,6 +7,7 @@ from scipy import sparse
 from sklearn_nnrecover.datasets import make_sparse_codes
 from sklearn_nnrecover.dictionaries.encoders import CodeRule, encode
 from sklearn_nnrecover.dictionaries.uniqueness import (
+    accompanied_atoms,
     log_chance_of_span,
     pinned_atoms,
     repeated_proportions,
@@ -155,3 +156,33 @@ def test_values_that_many_pairs_share_prove_nothing(rng, kind):
 
 def test_no_samples_pin_nothing():
     assert not pinned_atoms(sparse.csr_array((0, 3)), np.eye(3)).any()
+
+
+@pytest.mark.parametrize("alone", [0, 60])
+def test_an_atom_that_needs_another_one_is_marked(rng, alone):
+    """A child that is active only with its parent; then one that is also active by itself."""
+    codes = np.where(rng.rand(1500, 12) < 0.08, rng.standard_normal((1500, 12)), 0)
+    codes[:, 5] = np.where(
+        (codes[:, 4] != 0) & (rng.rand(1500) < 0.5), rng.standard_normal(1500), 0
+    )
+    codes[:alone, 4] = 0
+    codes[:alone, 5] = rng.choice([-1, 1], alone) * rng.uniform(0.5, 1.5, alone)
+    codes[np.abs(codes) < 0.1] = 0  # of the parent, too: the child then seems to be alone
+    marked = accompanied_atoms(sparse.csr_array(codes), 0.1)
+    assert np.flatnonzero(marked).tolist() == ([] if alone else [5])
+
+
+def test_the_best_line_of_a_plane_is_no_atom(rng):
+    """Learning picks the line near which most samples lie: it must be clearly ahead of others."""
+    plane = rng.standard_normal((40, 2))
+    best, share = None, -1
+    for angle in np.linspace(0, np.pi, 60, endpoint=False):
+        turned = plane @ np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]])
+        hidden = np.sum(np.abs(turned[:, 1]) < 0.15)
+        if hidden > share:
+            best, share = np.where(np.abs(turned) < 0.15, 0, turned), hidden
+    codes = np.zeros((400, 6))
+    codes[:40, :2] = best
+    codes[40:, 2:] = np.where(rng.rand(360, 4) < 0.3, rng.standard_normal((360, 4)), 0)
+    marked = accompanied_atoms(sparse.csr_array(codes), 0.15)
+    assert marked.tolist() == [True, True, False, False, False, False]
