@@ -155,6 +155,6 @@ def _all_subset_sums(vectors: np.ndarray, target: np.ndarray, tol: float) -> np.
     k = len(vectors)
     subsets = (np.arange(2**k)[:, None] >> np.arange(k)) & 1
     # Coordinates in an orthonormal basis keep the distances.
-    coordinates = np.linalg.qr(np.vstack([vectors, target]).T, mode="r").T
+    coordinates = np.asarray(np.linalg.qr(np.vstack([vectors, target]).T, mode="r")).T
     mismatch = np.linalg.norm(subsets @ coordinates[:k] - coordinates[k], axis=1)
     return np.asarray(subsets[mismatch <= tol] == 1)
