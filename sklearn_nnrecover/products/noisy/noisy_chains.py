@@ -130,9 +130,9 @@ def codes_within_noise(problem: Problem, layers: Sequence[sp.csr_array]) -> Piec
         std = np.full(problem.X.shape[1], problem.noise)
         return Piece(problem.X / problem.noise, std)
     layer = chain_product(layers).toarray()
-    if layer.shape[0] > layer.shape[1]:
-        return None
     norms = np.linalg.norm(layer, axis=1)
+    if not 0 < layer.shape[0] <= layer.shape[1] or not norms.all():
+        return None
     squares, vectors = np.linalg.eigh((layer / norms[:, None]) @ (layer / norms[:, None]).T)
     if squares[0] * LARGEST_CONDITION**2 < squares[-1]:
         return None

@@ -240,5 +240,7 @@ def test_dependent_layers_have_no_codes(rng):
     layer = rng.standard_normal((5, 20))
     layer[4] = layer[0] + layer[1]
     problem = Problem.of(rng.standard_normal((10, 20)), 1.0)
+    for n_rows in (0, 3):
+        assert codes_within_noise(problem, [sp.csr_array((n_rows, 20))]) is None
     assert codes_within_noise(problem, [sp.csr_array(layer)]) is None
     assert codes_within_noise(problem, [sp.csr_array(rng.standard_normal((30, 20)))]) is None
