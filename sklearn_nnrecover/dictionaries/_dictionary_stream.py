@@ -36,7 +36,7 @@ class DictionaryStreamMixin:
     report_: RecoveryReport
     dtype_: str
     _streams: list[Stream]
-    _waiting: np.ndarray | None
+    _waiting: list[np.ndarray]
     _validate_samples: Any
     _residuals: Any
     _options: Any
@@ -74,7 +74,7 @@ class DictionaryStreamMixin:
             raise ValueError("partial_fit learns dictionaries; fit the mixture model in one piece.")
         if not hasattr(self, "_streams"):
             self._end_stream()
-        first = not self._streams and self._waiting is None
+        first = not self._streams and not self._waiting
         X = self._validate_samples(
             X, reset=first, accept_sparse="csr", ensure_min_samples=2 if first else 1
         )
@@ -83,14 +83,17 @@ class DictionaryStreamMixin:
         if first:
             self.n_iter_, self.loss_curve_ = 0, np.empty(0)
             self._rng = check_random_state(self.random_state)
-        batch = X.toarray() if sparse.issparse(X) else X
-        batch = batch if self._waiting is None else np.vstack([self._waiting, batch])
-        enough = len(batch) >= samples_wanted(self._streams, options.n_components)
-        self._waiting = None if enough else batch.copy()
+        self._waiting.append(X.toarray() if sparse.issparse(X) else X.copy())
+        n_waiting = sum(len(batch) for batch in self._waiting)
+        enough = n_waiting >= samples_wanted(self._streams, options.n_components)
         if enough or first:
-            loss = self._learn(batch, options)
+            loss = self._learn(np.vstack(self._waiting), options)
         else:
             loss = self._residuals(X)[0] / X.shape[0]
+        if enough:
+            self._waiting = []
+        elif first:
+            self._streams = []  # too small a batch: begin anew once there are enough samples
         self.n_iter_ += 1
         self.loss_curve_ = np.append(self.loss_curve_, loss)
         return self
@@ -113,10 +116,8 @@ class DictionaryStreamMixin:
             seen = self._streams[0].n_samples
             reason = f"After {seen} samples of the stream: {self.report_.reason}"
             warnings.warn(reason, RecoveryWarning, stacklevel=4)
-        if self._waiting is not None:
-            self._streams = []  # too small a batch: begin anew once there are enough samples
         return loss
 
     def _end_stream(self) -> None:
         """The next batch will be the first one."""
-        self._streams, self._waiting = [], None
+        self._streams, self._waiting = [], []

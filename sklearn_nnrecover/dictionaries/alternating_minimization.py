@@ -20,9 +20,6 @@ from sklearn_nnrecover.dictionaries.encoders import (
     THRESHOLDING,
     CodeRule,
     balanced_threshold,
-    least_squares_values,
-    nonnegative_least_squares,
-    padded_to_csr,
     strongest_atoms,
 )
 from sklearn_nnrecover.dictionaries.orthogonal_matching_pursuit import (
@@ -39,6 +36,11 @@ from sklearn_nnrecover.dictionaries.support_growth import (
     code_length,
     noise_correlation_square,
     unexplained,
+)
+from sklearn_nnrecover.dictionaries.supports import (
+    least_squares_values,
+    nonnegative_least_squares,
+    padded_to_csr,
 )
 from sklearn_nnrecover.dictionaries.updates import (
     code_moments,

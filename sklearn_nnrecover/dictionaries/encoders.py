@@ -35,13 +35,12 @@ from sklearn_nnrecover.dictionaries.orthogonal_matching_pursuit import (
     block_rows,
     orthogonal_matching_pursuit,
 )
-from sklearn_nnrecover.dictionaries.supports import csr_to_padded as csr_to_padded
-from sklearn_nnrecover.dictionaries.supports import least_squares_values as least_squares_values
 from sklearn_nnrecover.dictionaries.supports import (
-    nonnegative_least_squares as nonnegative_least_squares,
+    least_squares_values,
+    nonnegative_least_squares,
+    padded_to_csr,
+    prune,
 )
-from sklearn_nnrecover.dictionaries.supports import padded_to_csr as padded_to_csr
-from sklearn_nnrecover.dictionaries.supports import prune
 from sklearn_nnrecover.dictionaries.wider_search import search_wider
 
 ENCODERS = ("threshold", "relu", "jumprelu", "top-k", "omp")

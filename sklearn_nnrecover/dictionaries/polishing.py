@@ -15,16 +15,15 @@ from typing import NamedTuple
 import numpy as np
 from scipy import sparse, stats
 
-from sklearn_nnrecover.dictionaries.encoders import (
-    CodeRule,
+from sklearn_nnrecover.dictionaries.encoders import CodeRule, encode
+from sklearn_nnrecover.dictionaries.samples import Samples
+from sklearn_nnrecover.dictionaries.support_growth import noise_correlation
+from sklearn_nnrecover.dictionaries.supports import (
     csr_to_padded,
-    encode,
     least_squares_values,
     nonnegative_least_squares,
     padded_to_csr,
 )
-from sklearn_nnrecover.dictionaries.samples import Samples
-from sklearn_nnrecover.dictionaries.support_growth import noise_correlation
 from sklearn_nnrecover.dictionaries.updates import preconditioned_update
 from sklearn_nnrecover.linalg.steps import Step, Steps
 

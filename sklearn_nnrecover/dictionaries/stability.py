@@ -7,7 +7,7 @@ from scipy import sparse, stats
 from scipy.optimize import linear_sum_assignment
 from scipy.sparse.linalg import ArpackNoConvergence, LinearOperator, eigsh
 
-from sklearn_nnrecover.dictionaries.encoders import csr_to_padded
+from sklearn_nnrecover.dictionaries.supports import csr_to_padded
 
 LANCZOS_STEPS = 80
 ISOLATION_MEBIBYTES = 64  # for the spans of the samples that are looked at
