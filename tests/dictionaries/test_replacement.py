@@ -71,13 +71,14 @@ def test_an_atom_in_place_of_two_is_split(problem, rng):
 
 
 def test_the_sum_of_two_atoms_is_worth_nothing(problem):
-    """Samples of both use it, with much energy; it still gives way to an atom that is missing."""
+    """Of it and the two, much used as they are, one gives way to an atom that is missing."""
     X, truth = problem
     D = truth.components_.copy()
     D[0], D[1] = D[0] + D[1], D[2] + D[3]
     D[:2] /= np.linalg.norm(D[:2], axis=1, keepdims=True)
     share = irreducible_shares(D)
-    assert share[1] < 1e-12
+    # Each of the three is a combination of the others: which one goes is not determined.
+    assert share[1:4].max() < 1e-12
     assert np.delete(share, [1, 2, 3]).min() > 0.1
     codes = truth.codes.toarray()
     summed = np.abs(codes[:, 1]) > 0
@@ -88,8 +89,9 @@ def test_the_sum_of_two_atoms_is_worth_nothing(problem):
     energy = np.bincount(codes.indices, weights=codes.data**2, minlength=60)
     assert energy[1] > 0.5 * np.median(energy)
     changed = split_overloaded_atoms(D, codes, residual)
-    assert {0, 1} <= set(changed)
-    cosine = np.abs(D[:2] @ truth.components_[:2].T)
+    given = dict(zip(changed[::2], changed[1::2], strict=True))[0]
+    assert given in (1, 2, 3)
+    cosine = np.abs(D[[0, given]] @ truth.components_[:2].T)
     assert max(cosine[0, 0] + cosine[1, 1], cosine[0, 1] + cosine[1, 0]) > 1.8
 
 
