@@ -16,10 +16,10 @@ from sklearn_nnrecover.dictionaries.encoders import (
     THRESHOLDING,
     CodeRule,
     balanced_threshold,
-    correlations,
     encode,
 )
 from sklearn_nnrecover.dictionaries.orthogonal_matching_pursuit import (
+    correlations,
     orthogonal_matching_pursuit,
 )
 from sklearn_nnrecover.dictionaries.polishing import doubtful_residual

@@ -33,6 +33,7 @@ from scipy import sparse
 
 from sklearn_nnrecover.dictionaries.orthogonal_matching_pursuit import (
     block_rows,
+    correlations,
     orthogonal_matching_pursuit,
 )
 from sklearn_nnrecover.dictionaries.supports import (
@@ -133,12 +134,6 @@ def encode(
     if rule.nonnegative:
         values = nonnegative_least_squares(X, D, gram, atoms, values)
     return padded_to_csr(atoms, values, len(D))
-
-
-def correlations(X: np.ndarray, D: np.ndarray, nonnegative: bool) -> np.ndarray:
-    """Return z = X D' for non-negative codes, |z| for signed ones."""
-    z = X @ D.T
-    return z if nonnegative else np.abs(z, out=z)
 
 
 def balanced_threshold(

@@ -44,6 +44,8 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse, stats
 
+from sklearn_nnrecover.dictionaries.atom_pairs import co_occurrence
+
 GRID = 1e6 / np.pi  # of proportions; irrational, so that no fraction lies on its edges
 TINY = 1e-6  # share of a code's largest value that may be a rounding error
 MIN_POWER = 10.0  # standard deviations by which products of signs that never change would stand out
@@ -87,7 +89,7 @@ def unfair_signs(directions: sparse.csr_array) -> float:
     """
     signs = sparse.csr_array(directions).sign()
     products = (signs.T @ signs).toarray()[np.triu_indices(signs.shape[1], 1)]
-    both = _co_occurrence(directions)[np.triu_indices(signs.shape[1], 1)]
+    both = co_occurrence(directions)[np.triu_indices(signs.shape[1], 1)]
     deviation = np.sqrt(2 * np.sum(both * (both - 1)))
     if deviation < 2 * MIN_POWER:
         return 0.0
@@ -111,7 +113,7 @@ def log_chance_of_other_codes(directions: sparse.csr_array) -> float:
     if n_samples <= n_components:
         return 0.0
     k = directions.nnz // n_samples
-    both = _co_occurrence(directions)
+    both = co_occurrence(directions)
     usage = np.diagonal(both).copy()
     if not usage.all():
         return 0.0
@@ -134,9 +136,3 @@ def log_chance_of_other_codes(directions: sparse.csr_array) -> float:
     divergence = np.log(2) + rate * np.log(rate) + (1 - rate) * np.log1p(-rate)
     zero_sets = (n_components - 1) * np.log(np.e * n_samples / (n_components - 1))
     return float(min(zero_sets - hit * divergence, 0.0))
-
-
-def _co_occurrence(codes: sparse.csr_array) -> np.ndarray:
-    """Samples that use both of two atoms; on the diagonal those that use one."""
-    on = sparse.csr_array((np.ones(codes.nnz), codes.indices, codes.indptr), shape=codes.shape)
-    return (on.T @ on).toarray()

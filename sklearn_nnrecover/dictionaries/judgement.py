@@ -13,12 +13,13 @@ import numpy as np
 from scipy import sparse
 
 from sklearn_nnrecover.dictionaries.dictionary_learning import Learned
-from sklearn_nnrecover.dictionaries.encoders import CodeRule, correlations, encode
+from sklearn_nnrecover.dictionaries.encoders import CodeRule, encode
 from sklearn_nnrecover.dictionaries.fair_signs import (
     distinct_directions,
     log_chance_of_other_codes,
     unfair_signs,
 )
+from sklearn_nnrecover.dictionaries.orthogonal_matching_pursuit import correlations
 from sklearn_nnrecover.dictionaries.residual_tests import (
     code_consistency,
     coherence,

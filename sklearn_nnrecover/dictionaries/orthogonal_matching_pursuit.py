@@ -52,6 +52,12 @@ class Pursuit(NamedTuple):
     next_correlation: np.ndarray
 
 
+def correlations(X: np.ndarray, D: np.ndarray, nonnegative: bool) -> np.ndarray:
+    """Return z = X D' for non-negative codes, |z| for signed ones."""
+    z = X @ D.T
+    return z if nonnegative else np.abs(z, out=z)
+
+
 def block_rows(n_components: int, itemsize: int, n_arrays: int = 1) -> int:
     """Samples per block for which ``n_arrays`` arrays of correlations stay in cache."""
     row = n_components * itemsize

@@ -10,6 +10,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse, stats
 
+from sklearn_nnrecover.dictionaries.atom_pairs import co_occurrence, shared_values
 from sklearn_nnrecover.dictionaries.encoders import CodeRule, encode
 from sklearn_nnrecover.dictionaries.stability import agreement_threshold, matched_cosines
 
@@ -298,8 +299,7 @@ def untangle_pairs(
     """
     if not codes.nnz:
         return np.empty(0, dtype=np.intp)
-    on = codes.astype(bool).astype(np.float64)
-    together = (on.T @ on).toarray()
+    together = co_occurrence(codes)
     usage = np.diagonal(together).copy()
     share = together / np.maximum(np.minimum(usage[:, None], usage), 1)
     share[together < MIN_USERS] = 0
@@ -311,7 +311,7 @@ def untangle_pairs(
     for i, j in zip(first[order], second[order], strict=True):
         if touched[i] or touched[j]:
             continue
-        values = [_shared_values(columns, atom, other) for atom, other in ((i, j), (j, i))]
+        values = [shared_values(columns, atom, other) for atom, other in ((i, j), (j, i))]
         angles = np.arctan2(values[1], values[0])
         angle, spread = _recurring_angle(angles)
         moved = abs((angle + np.pi / 4) % (np.pi / 2) - np.pi / 4)
@@ -326,13 +326,6 @@ def untangle_pairs(
             touched[[i, j]] = True
             changed.append(int(out))
     return np.array(changed, dtype=np.intp)
-
-
-def _shared_values(columns: sparse.csc_array, atom: int, other: int) -> np.ndarray:
-    """Codes of an atom in the samples that use the other one, too."""
-    own = slice(columns.indptr[atom], columns.indptr[atom + 1])
-    others = columns.indices[columns.indptr[other] : columns.indptr[other + 1]]
-    return columns.data[own][np.isin(columns.indices[own], others, assume_unique=True)]
 
 
 def _recurring_angle(angles: np.ndarray) -> tuple[float, float]:

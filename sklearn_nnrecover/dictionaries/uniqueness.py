@@ -37,6 +37,7 @@ from __future__ import annotations
 import numpy as np
 from scipy import sparse, special, stats
 
+from sklearn_nnrecover.dictionaries.atom_pairs import co_occurrence, shared_values
 from sklearn_nnrecover.dictionaries.supports import csr_to_padded
 
 CHANCE = 1e-6  # probability that a sample without any structure comes as near to a span
@@ -201,21 +202,18 @@ def accompanied_atoms(codes: sparse.csr_array, stop: float) -> np.ndarray:
     -------
     ndarray of shape (n_components,), bool
     """
-    on = sparse.csr_array((np.ones(codes.nnz), codes.indices, codes.indptr), shape=codes.shape)
-    together = (on.T @ on).toarray()
+    together = co_occurrence(codes)
     usage = np.diagonal(together).copy()
     np.fill_diagonal(together, 0)
     accompanied = np.zeros(len(usage), dtype=bool)
     columns = sparse.csc_array(codes)
     for atom, other in zip(*np.nonzero(2 * together > usage[:, None]), strict=True):
-        own, its = columns[:, [atom]], columns[:, [other]]
-        both = np.intersect1d(own.indices, its.indices)
-        a, b = own[both].toarray()[:, 0], its[both].toarray()[:, 0]
+        a, b = shared_values(columns, atom, other), shared_values(columns, other, atom)
         angles = np.sort(np.arctan2(b, a) % np.pi)
         width = 2 * stop / np.median(np.abs(a))
         last = np.searchsorted(np.append(angles, angles + np.pi), angles + width, side="right")
         densest = np.max(last - np.arange(len(angles)))
-        accompanied[atom] |= usage[atom] - len(both) <= OUTSTANDING * densest
+        accompanied[atom] |= usage[atom] - len(a) <= OUTSTANDING * densest
     return accompanied
 
 

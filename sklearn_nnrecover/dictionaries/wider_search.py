@@ -14,6 +14,7 @@ import math
 import numpy as np
 
 from sklearn_nnrecover.dictionaries.orthogonal_matching_pursuit import (
+    correlations,
     orthogonal_matching_pursuit,
 )
 from sklearn_nnrecover.dictionaries.support_growth import noise_correlation_square
@@ -93,8 +94,7 @@ def _like_noise(
     """Mark the samples whose residual is hardly more than enough and correlates with no atom."""
     residual = X - padded_to_csr(atoms, values, len(D)) @ D
     square = np.einsum("ij,ij->i", residual, residual)
-    correlation = residual @ D.T
-    largest = (correlation if nonnegative else np.abs(correlation, out=correlation)).max(axis=1)
+    largest = correlations(residual, D, nonnegative).max(axis=1)
     quantile = noise_correlation_square(len(D), X.shape[1] - atoms.shape[1], NOISE_ALPHA)
     return (square <= FAR * enough) & (largest**2 <= quantile * square)
 
@@ -137,9 +137,7 @@ class _Search:
         rows = np.flatnonzero(self.loss > self.enough)
         tries = min(SEARCHED_FIRST, len(self.D)) - 1
         if self.width > 1 and tries > 0 and len(rows):
-            strength = self.X[rows] @ self.D.T
-            if not self.nonnegative:
-                np.abs(strength, out=strength)
+            strength = correlations(self.X[rows], self.D, self.nonnegative)
             first = np.argsort(-strength, axis=1)[:, 1 : tries + 1].ravel()
             repeated = np.repeat(self.X[rows], tries, axis=0)
             self._keep(rows, *self._pursue(repeated, self.width, first))

@@ -114,8 +114,9 @@ def test_nonnegative_codes_stay_nonnegative(greedy):
 
 def test_noise_is_not_searched(rng, monkeypatch):
     """Right supports whose noise happens to be large, and one code that misses all."""
-    X, truth = make_sparse_codes(300, 60, n_components=80, n_nonzero=3, noise=0.1, random_state=rng)
-    D, atoms = truth.components_, truth.codes.indices.reshape(300, 3)
+    n = 3000
+    X, truth = make_sparse_codes(n, 60, n_components=80, n_nonzero=3, noise=0.1, random_state=rng)
+    D, atoms = truth.components_, truth.codes.indices.reshape(n, 3)
     values = least_squares_values(X, D, D @ D.T, atoms, np.ones(atoms.shape, dtype=bool))
     loss = losses(X, D, (atoms, values))
     large = loss > np.quantile(loss, 0.9)
