@@ -7,12 +7,17 @@ import warnings
 
 import numpy as np
 import scipy.sparse as sp
+from sklearn.preprocessing import normalize
 
 from benchmarks.registry import case
 from sklearn_nnrecover.datasets import make_sparse_product
 from sklearn_nnrecover.exceptions import RecoveryWarning
 from sklearn_nnrecover.products import SparseDeepFactorizer
-from sklearn_nnrecover.products.noisy.support_least_squares import fit_supports, in_gauge
+from sklearn_nnrecover.products.noisy.support_least_squares import (
+    chain_product,
+    fit_supports,
+    in_gauge,
+)
 
 GROUP = "products"
 
@@ -138,16 +143,18 @@ def three_600_100_40_150_noise(seed: int) -> dict:
         fitted = SparseDeepFactorizer(random_state=0).fit(X)
     seconds = time.process_time() - start
     planted = in_gauge([sp.csr_array(F) for F in truth.factors_])
-    clean = (planted[0] @ planted[1] @ planted[2]).toarray()
+    clean = chain_product(planted).toarray()
     told = fit_supports(X, planted).factors
     ours, best = (
-        float(np.linalg.norm(_maps(factors, 0) - clean)) for factors in (fitted.factors_, told)
+        float(np.linalg.norm(chain_product(factors).toarray() - clean))
+        for factors in (fitted.factors_, told)
     )
-    nodes = _unit_rows(np.vstack([_maps(planted, level) for level in (1, 2)]))
-    found = _unit_rows(
-        np.vstack([_maps(fitted.factors_, level) for level in range(1, fitted.n_factors_)])
+    # What the nodes of each layer make of the features.
+    nodes, found = (
+        normalize(sp.vstack([chain_product(factors[level:]) for level in range(1, len(factors))]))
+        for factors in (planted, fitted.factors_)
     )
-    cosines = np.abs(found @ nodes.T).max(axis=1)
+    cosines = abs(found @ nodes.T).toarray().max(axis=1)
     identified = np.array(fitted.report_.identified)
     wrong = int(np.sum(identified & (cosines < 0.99)))
     return {
@@ -159,16 +166,3 @@ def three_600_100_40_150_noise(seed: int) -> dict:
         "seconds": seconds,
         "success": fitted.n_factors_ == 3 and wrong == 0 and ours <= 1.1 * best,
     }
-
-
-def _maps(factors: list[sp.csr_array], level: int) -> np.ndarray:
-    """What the nodes of a level, or the samples (0), make of the features."""
-    product = factors[level]
-    for factor in factors[level + 1 :]:
-        product = product @ factor
-    return product.toarray()
-
-
-def _unit_rows(maps: np.ndarray) -> np.ndarray:
-    norms = np.linalg.norm(maps, axis=1, keepdims=True)
-    return maps / np.where(norms > 0, norms, 1.0)

@@ -66,8 +66,7 @@ class FloatInputMixin:
         return X if y is None or isinstance(y, str) else (X, np.asarray(y, dtype=X.dtype))
 
     def __sklearn_tags__(self) -> Tags:
-        # Every estimator that mixes this in has BaseEstimator behind it.
-        tags = super().__sklearn_tags__()  # type: ignore[misc]  # of the base estimator
+        tags = super().__sklearn_tags__()  # type: ignore[misc]  # BaseEstimator stands behind
         if tags.transformer_tags is not None:
             tags.transformer_tags.preserves_dtype = ["float64", "float32"]
         return tags

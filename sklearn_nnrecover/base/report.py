@@ -164,10 +164,9 @@ class RecoveryReport:
         ]
         return cls(data["status"], data["reason"], data["proof"], conditions, data["units"])
 
+    # Mutable, as its lists are, and so not hashable: there is no __hash__ beside __eq__.
     def __eq__(self, other: object) -> bool:
         return isinstance(other, RecoveryReport) and _same(self.to_dict(), other.to_dict())
-
-    __hash__ = None  # type: ignore[assignment]  # mutable, as its lists are
 
     def __getstate__(self) -> dict[str, Any]:
         return self.to_dict()

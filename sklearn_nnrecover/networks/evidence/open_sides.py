@@ -26,7 +26,7 @@ from itertools import combinations
 import numpy as np
 
 from sklearn_nnrecover.networks.exact.always_on_units import always_on_span
-from sklearn_nnrecover.networks.model.balanced_units import balanced_sets
+from sklearn_nnrecover.networks.model.balanced_units import balanced_sets, linear_functions
 from sklearn_nnrecover.networks.model.two_layer_network import Samples, TwoLayerNetwork
 
 # Units whose sets are tried one and all; of more only sets of two. Their sides count as open where
@@ -66,16 +66,14 @@ def open_sides(network: TwoLayerNetwork, samples: Samples) -> np.ndarray:
     n_free = int(paired.sum()) // 2
     n_linear = n_free + int((above | below).sum())
     factor = np.where(above, 1.0, np.where(below, slope, (1.0 + slope) / 2))
-    mirrors = network.V.T[:, :, None] * network.A[:, None, :]
-    if samples.intercept:
-        mirrors = mirrors[:, :-1]
+    functions = linear_functions(network.V[:-1] if samples.intercept else network.V, network.A)
     kinked = np.flatnonzero(~linear)
     balanced = np.zeros(k, dtype=bool)
-    functions = mirrors.reshape(k, mirrors.shape[1] * mirrors.shape[2])
     for members in balanced_sets(functions[kinked], rounding):
         balanced[kinked[members]] = True
     if not linear.any():
         return balanced
+    mirrors = functions.reshape(k, -1, network.A.shape[1])
     base = np.tensordot(factor * linear, mirrors, axes=1)
     if len(kinked) > MOST_MIRRORED and min(base.shape) <= n_linear:
         return ~undecided

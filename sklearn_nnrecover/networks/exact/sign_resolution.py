@@ -22,6 +22,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 
 from sklearn_nnrecover.linalg.lattice_reduction import subset_sum
+from sklearn_nnrecover.networks.model.balanced_units import linear_functions
 from sklearn_nnrecover.networks.model.two_layer_network import TwoLayerNetwork
 
 Method = Literal["independent", "subset", "annihilated", "canonical"]
@@ -88,13 +89,13 @@ def resolve_signs(
     V, A = network.V, network.A
     slopes = V[:-1] if intercept else V
     target = linear[:-1] if intercept else linear
-    mirrors = _outer_products(slopes, A)
+    mirrors = linear_functions(slopes, A)
     scale = max(np.abs(target).max(initial=0.0), np.linalg.norm(mirrors, axis=1).max(initial=0.0))
     tol = tol * max(scale, np.finfo(float).tiny)
     side = V[0] / np.linalg.norm(V, axis=0)
     found = _subset_of_sum(mirrors, -target.ravel(), tol, side)
     if found is None and (kept := _beside_always_on(A, target, tol)) is not None:
-        mirrors = _outer_products(kept.T @ slopes, A)
+        mirrors = linear_functions(kept.T @ slopes, A)
         found = _subset_of_sum(mirrors, -(kept.T @ target).ravel(), tol, side)
         found = found and found._replace(method="annihilated")
     if found is None:
@@ -131,11 +132,6 @@ def mirror(
     V = np.where(units, -network.V, network.V)
     linear = linear + network.V[:, units] @ network.A[units]
     return TwoLayerNetwork(V, network.A, network.c, network.activation), linear
-
-
-def _outer_products(slopes: np.ndarray, A: np.ndarray) -> np.ndarray:
-    """Row j: the linear function v_j a_j' by which unit j differs from its mirror image."""
-    return (slopes.T[:, :, None] * A[:, None, :]).reshape(len(A), -1)
 
 
 def _subset_of_sum(

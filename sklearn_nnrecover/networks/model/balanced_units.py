@@ -17,6 +17,25 @@ import numpy as np
 MOST_SETS = 20_000
 
 
+def linear_functions(V: np.ndarray, A: np.ndarray) -> np.ndarray:
+    """Row j: the linear function v_j A_j' by which unit j differs from its mirror image.
+
+    Parameters
+    ----------
+    V : ndarray of shape (p, k)
+        Hidden units; without their constants where those are free.
+    A : ndarray of shape (k, m)
+        Output weights.
+
+    Returns
+    -------
+    ndarray of shape (k, p m)
+        Matrices (p, m), row by row.
+    """
+    k, m = A.shape
+    return (V.T[:, :, None] * A[:, None, :]).reshape(k, len(V) * m)
+
+
 def balanced_sets(functions: np.ndarray, tolerance: float) -> list[np.ndarray]:
     """Find sets of rows whose sum is short.
 

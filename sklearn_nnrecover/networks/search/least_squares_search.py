@@ -23,7 +23,7 @@ import numpy as np
 from scipy.linalg.lapack import dtrtrs
 
 from sklearn_nnrecover.linalg.steps import Step, Steps
-from sklearn_nnrecover.networks.model.balanced_units import balanced_sets
+from sklearn_nnrecover.networks.model.balanced_units import balanced_sets, linear_functions
 from sklearn_nnrecover.networks.model.rectified_activations import RELU, Activation
 from sklearn_nnrecover.networks.model.two_layer_network import (
     Samples,
@@ -140,11 +140,8 @@ def jitter(
 
 def mirror_balanced_units(descent: Descent, at: Projection) -> Projection:
     """Descend from the mirror images of sets of units that nearly allow it: likely rivals."""
-    k = at.V.shape[1]
-    functions = at.V.T[:, :, None] * at.coefficients[:k, None, :]
-    if descent.problem.samples.intercept:
-        functions = functions[:, :-1]
-    functions = functions.reshape(k, functions.shape[1] * functions.shape[2])
+    V = at.V[:-1] if descent.problem.samples.intercept else at.V
+    functions = linear_functions(V, at.coefficients[: V.shape[1]])
     for members in balanced_sets(functions, BALANCED)[:MOST_BALANCED]:
         mirrored = at.V.copy()
         mirrored[:, members] *= -1

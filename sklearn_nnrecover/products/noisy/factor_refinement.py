@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 import scipy.sparse as sp
 
+from sklearn_nnrecover.products.noisy.dense_codes import codes_within_noise
 from sklearn_nnrecover.products.noisy.noisy_agreement import SIGNIFICANT
 from sklearn_nnrecover.products.noisy.noisy_two_factors import (
     NoisyFactors,
@@ -32,9 +33,6 @@ from sklearn_nnrecover.products.row_agreement import pattern
 
 MAX_SWEEPS = 10
 """Most sweeps over all factors."""
-
-RANK_TOLERANCE = 1e-6
-"""Relative eigenvalue of a Gram matrix below which codes are not determined."""
 
 
 def refined_chain(
@@ -112,23 +110,15 @@ def _coded_rows(
     after: sp.csr_array,
 ) -> sp.csr_array:
     """Code what ``before`` says of ``factor @ after`` in the rows of ``after``."""
-    data, std = problem.X, np.full(len(problem.X), problem.noise)
-    if before is not None:
-        basis = before.toarray()
-        norms = np.linalg.norm(basis, axis=0)
-        if basis.shape[0] < basis.shape[1] or not norms.all():
-            return factor
-        basis = basis / norms
-        squares, vectors = np.linalg.eigh(basis.T @ basis)
-        if squares[0] < RANK_TOLERANCE * squares[-1]:
-            return factor
-        inverse = (vectors / squares) @ vectors.T
-        data = inverse @ (basis.T @ problem.X) / norms[:, None]
-        std = problem.noise * np.sqrt(np.diagonal(inverse)) / norms
+    layers = [] if before is None else [sp.csr_array(before.T)]
+    piece = codes_within_noise(problem.flipped(), layers)
+    if piece is None:
+        return factor
+    std = piece.std
     norms = np.sqrt(np.asarray(after.power(2).sum(axis=1)).ravel())
     if not norms.all():
         return factor
-    scaled = Problem.of(data / std[:, None], 1.0, problem.level)
+    scaled = Problem.of(piece.Y.T, 1.0, problem.level)
     model = NoisyFactors(
         sp.csr_array(sp.diags_array(1 / std) @ factor @ sp.diags_array(norms)),
         sp.csr_array(sp.diags_array(1 / norms) @ after),

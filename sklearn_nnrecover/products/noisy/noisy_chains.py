@@ -15,13 +15,11 @@ becomes shorter. Then every factor is tested entry by entry between its neighbou
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-from typing import NamedTuple
-
 import numpy as np
 import scipy.sparse as sp
 
 from sklearn_nnrecover.linalg.steps import Steps
+from sklearn_nnrecover.products.noisy.dense_codes import codes_within_noise
 from sklearn_nnrecover.products.noisy.factor_refinement import refined_chain
 from sklearn_nnrecover.products.noisy.lighter_atoms import lighter_atoms
 from sklearn_nnrecover.products.noisy.noisy_agreement import SIGNIFICANT
@@ -30,19 +28,8 @@ from sklearn_nnrecover.products.noisy.noisy_two_factors import (
     Problem,
     noisy_two_factors,
 )
-from sklearn_nnrecover.products.noisy.support_least_squares import chain_product
 from sklearn_nnrecover.products.peeling import MAX_FACTORS
 from sklearn_nnrecover.products.two_factors.description_length import LEAST_SAVING
-
-LARGEST_CONDITION = 1e3
-"""Condition of the layers beyond which their codes are not known well enough to be split."""
-
-
-class Piece(NamedTuple):
-    """``X @ pinv(layers)`` with columns divided by ``std``, the deviations of their noise."""
-
-    Y: np.ndarray
-    std: np.ndarray
 
 
 def noisy_chains(
@@ -110,33 +97,3 @@ def _split(
         return None
     layer = sp.csr_array(inner.D @ sp.diags_array(piece.std))
     return refined_chain(whole, [inner.C, layer, *tail], whole.cost(chain))
-
-
-def codes_within_noise(problem: Problem, layers: Sequence[sp.csr_array]) -> Piece | None:
-    """Least squares for dense codes in the product of known layers, at one level of noise.
-
-    Parameters
-    ----------
-    problem : Problem
-    layers : sequence of csr_array
-        Without layers the data are their own codes.
-
-    Returns
-    -------
-    Piece or None
-        None where the layers determine their codes badly or not at all.
-    """
-    if not layers:
-        std = np.full(problem.X.shape[1], problem.noise)
-        return Piece(problem.X / problem.noise, std)
-    layer = chain_product(layers).toarray()
-    norms = np.linalg.norm(layer, axis=1)
-    if not 0 < layer.shape[0] <= layer.shape[1] or not norms.all():
-        return None
-    squares, vectors = np.linalg.eigh((layer / norms[:, None]) @ (layer / norms[:, None]).T)
-    if squares[0] * LARGEST_CONDITION**2 < squares[-1]:
-        return None
-    inverse = (vectors / squares) @ vectors.T
-    codes = (problem.X @ (layer / norms[:, None]).T) @ inverse / norms
-    std = problem.noise * np.sqrt(np.diagonal(inverse)) / norms
-    return Piece(codes / std, std)

@@ -14,7 +14,8 @@ from sklearn_nnrecover.linalg.steps import Steps
 from sklearn_nnrecover.products.chain_claims import supported_claims
 from sklearn_nnrecover.products.factor_gauge import normalize_chain
 from sklearn_nnrecover.products.noisy.chain_agreement import nodes_found_again
-from sklearn_nnrecover.products.noisy.noisy_chains import codes_within_noise, noisy_chains
+from sklearn_nnrecover.products.noisy.dense_codes import codes_within_noise
+from sklearn_nnrecover.products.noisy.noisy_chains import noisy_chains
 from sklearn_nnrecover.products.noisy.noisy_evidence import agreement_within, noisy_atom_evidence
 from sklearn_nnrecover.products.noisy.noisy_two_factors import Problem
 from sklearn_nnrecover.products.noisy.residual_noise import residual_noise

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from abc import ABC, abstractmethod
 from typing import Any
 
 import numpy as np
 from scipy import sparse
 
 
-class Structure:
+class Structure(ABC):
     """Base of all structures: `adjoint` and `basis` by way of `matrix`.
 
     Parameters
@@ -28,6 +29,7 @@ class Structure:
                 f"shape {self.shape} and {self.n_parameters} parameters."
             )
 
+    @abstractmethod
     def matrix(self, h: np.ndarray) -> Any:
         """Return M(h), dense or sparse.
 
@@ -36,7 +38,6 @@ class Structure:
         h : ndarray of shape (n_parameters,)
             Parameters.
         """
-        raise NotImplementedError(f"{type(self).__name__} must define matrix(h).")
 
     def basis(self) -> Any:
         """Return the matrix (n_rows n_columns, n_parameters) whose column i is B_i, row by row."""

@@ -13,13 +13,14 @@ from sklearn_nnrecover.exceptions import RecoveryWarning
 from sklearn_nnrecover.linalg.steps import run_to_end
 from sklearn_nnrecover.products import SparseDeepFactorizer
 from sklearn_nnrecover.products.noisy.chain_agreement import nodes_found_again
+from sklearn_nnrecover.products.noisy.dense_codes import codes_within_noise
 from sklearn_nnrecover.products.noisy.factor_refinement import (
     refined_chain,
     with_spare_nodes,
     without_idle_nodes,
 )
 from sklearn_nnrecover.products.noisy.lighter_atoms import lighter_atoms
-from sklearn_nnrecover.products.noisy.noisy_chains import codes_within_noise, noisy_chains
+from sklearn_nnrecover.products.noisy.noisy_chains import noisy_chains
 from sklearn_nnrecover.products.noisy.noisy_two_factors import NoisyFactors, Problem
 from sklearn_nnrecover.products.noisy.support_least_squares import (
     chain_product,
