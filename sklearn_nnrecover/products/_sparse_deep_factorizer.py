@@ -19,16 +19,14 @@ from sklearn_nnrecover.base.iterations import IterationMixin
 from sklearn_nnrecover.base.report import RecoveryReport
 from sklearn_nnrecover.exceptions import RecoveryWarning
 from sklearn_nnrecover.linalg.steps import Steps
-from sklearn_nnrecover.products.chain_recovery import (
-    Recovery,
-    recover_chain,
-    recover_sign_network,
-    recover_structured_chain,
-)
+from sklearn_nnrecover.products.chain_recovery import recover_chain
 from sklearn_nnrecover.products.factor_operator import chain_operator
+from sklearn_nnrecover.products.known_structures import recover_structured_chain
 from sklearn_nnrecover.products.layer_inversion import has_full_row_rank, invert_chain
 from sklearn_nnrecover.products.method_order import PEEL_METHODS
+from sklearn_nnrecover.products.recovery import Recovery
 from sklearn_nnrecover.products.sign_networks import invert_sign_chain
+from sklearn_nnrecover.products.sign_recovery import recover_sign_network
 
 
 class SparseDeepFactorizer(

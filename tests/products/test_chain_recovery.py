@@ -8,12 +8,10 @@ import scipy.sparse as sp
 
 from sklearn_nnrecover.datasets import make_sparse_product, make_structured_product
 from sklearn_nnrecover.linalg.steps import run_to_end
-from sklearn_nnrecover.products.chain_recovery import (
-    recover_chain,
-    recover_sign_network,
-    recover_structured_chain,
-)
+from sklearn_nnrecover.products.chain_recovery import recover_chain
 from sklearn_nnrecover.products.factor_gauge import normalize_chain, row_gauge
+from sklearn_nnrecover.products.known_structures import recover_structured_chain
+from sklearn_nnrecover.products.sign_recovery import recover_sign_network
 from sklearn_nnrecover.products.structures import Convolution
 
 EPS = float(np.finfo(float).eps)
