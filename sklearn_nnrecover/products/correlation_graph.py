@@ -21,7 +21,7 @@ from sklearn_nnrecover.products.factor_gauge import row_gauge
 from sklearn_nnrecover.products.integer_pursuit import clean
 from sklearn_nnrecover.products.layer_inversion import has_full_row_rank, least_squares_codes
 from sklearn_nnrecover.products.peeling import Evidence, Matrix, Peel
-from sklearn_nnrecover.products.row_agreement import distinct_rows, pattern, sign_matrix
+from sklearn_nnrecover.products.row_agreement import distinct_rows, entries_at, pattern, sign_matrix
 
 DEFAULT_BUDGET = 200_000
 """Correlated pairs of features followed at most."""
@@ -204,18 +204,13 @@ def _weights(gram: sp.csr_array, supports: sp.csr_array, first: np.ndarray) -> s
     # Neighbours have magnitude one with high probability, so |correlation| averages the magnitude.
     magnitude = sp.csr_array(sp.csr_array(signed @ gram).multiply(supports))
     count = sp.csr_array(sp.csr_array(pattern(signed) @ pattern(gram)).multiply(supports))
-    magnitude.sort_indices()
-    count.sort_indices()
-    values = _align(magnitude, signed) / np.maximum(_align(count, signed), 1.0)
+    for part in (magnitude, count):
+        part.sort_indices()
+    rows = np.repeat(np.arange(signed.shape[0]), np.diff(signed.indptr))
+    sums, counts = (entries_at(part, rows, signed.indices) for part in (magnitude, count))
+    values = sums / np.maximum(counts, 1.0)
     values = np.sign(signed.data) * np.maximum(np.round(np.abs(values)), 1.0)
     return sp.csr_array((values, signed.indices, signed.indptr), shape=signed.shape)
-
-
-def _align(A: sp.csr_array, like: sp.csr_array) -> np.ndarray:
-    """Return the entries of A at the stored positions of ``like``."""
-    picked = sp.csr_array(A.multiply(pattern(like)) + 1e-300 * pattern(like))
-    picked.sort_indices()
-    return picked.data
 
 
 def correlation_factor(

@@ -37,6 +37,18 @@ def sign_matrix(A: sp.csr_array) -> sp.csr_array:
     return sp.csr_array((np.sign(A.data), A.indices, A.indptr), shape=A.shape)
 
 
+def entries_at(A: sp.csr_array, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
+    """Return ``A[rows[p], columns[p]]`` for every p; A is canonical."""
+    stored = (
+        np.repeat(np.arange(A.shape[0], dtype=np.int64), np.diff(A.indptr)) * A.shape[1] + A.indices
+    )
+    wanted = rows.astype(np.int64) * A.shape[1] + columns
+    if not len(stored):
+        return np.zeros(len(wanted))
+    position = np.minimum(np.searchsorted(stored, wanted), len(stored) - 1)
+    return np.where(stored[position] == wanted, A.data[position], 0.0)
+
+
 class CommonEntries(NamedTuple):
     """Columns where both rows of a pair are non-zero: pair, column, and both values."""
 

@@ -13,7 +13,12 @@ import numpy as np
 import scipy.sparse as sp
 
 from sklearn_nnrecover.products.integer_pursuit import clean, first_per_row
-from sklearn_nnrecover.products.row_agreement import RATIO_RTOL, agreeing_entries, pattern
+from sklearn_nnrecover.products.row_agreement import (
+    RATIO_RTOL,
+    agreeing_entries,
+    entries_at,
+    pattern,
+)
 from sklearn_nnrecover.products.two_factors.sparse_description import TIE, Description
 
 
@@ -44,7 +49,7 @@ def refitted(state: Description, threshold: float) -> Description:
     cell_index = np.cumsum(new_cell) - 1
     present = np.bincount(cell_index)[cell_index[starts]]
     run_atom, run_column = cell[starts] // D.shape[1], cell[starts] % D.shape[1]
-    old = _lookup(D, run_atom, run_column)
+    old = entries_at(D, run_atom, run_column)
     new = old + value[starts]
     new[np.abs(new) <= threshold] = 0.0
     gain = count - (n_users[run_atom] - present) + (old != 0).astype(int) - (new != 0).astype(int)
@@ -62,18 +67,6 @@ def refitted(state: Description, threshold: float) -> Description:
     moved = Description(C, clean(D + change, threshold), clean(R - C @ change, threshold))
     # Claims of two atoms on one row may undo each other.
     return moved if moved.cost < state.cost else state
-
-
-def _lookup(A: sp.csr_array, rows: np.ndarray, columns: np.ndarray) -> np.ndarray:
-    """Return A[rows, columns] elementwise."""
-    stored = (
-        np.repeat(np.arange(A.shape[0], dtype=np.int64), np.diff(A.indptr)) * A.shape[1] + A.indices
-    )
-    wanted = rows.astype(np.int64) * A.shape[1] + columns
-    if not len(stored):
-        return np.zeros(len(wanted))
-    position = np.minimum(np.searchsorted(stored, wanted), len(stored) - 1)
-    return np.where(stored[position] == wanted, A.data[position], 0.0)
 
 
 def exchanged(state: Description, threshold: float) -> Description:
