@@ -80,17 +80,22 @@ def intersection_factor(
     )
     if not evidence.identified.any() or best.C.nnz + best.D.nnz >= Y.nnz:
         return None
+    # What leaves no claim after one start leaves none after all.
+    same = agreement_probability(Y.data)
+    claims = beyond_leftovers(codes, best.D, evidence.identified, same=same)
+    if n_init < 3 or not claims.any():
+        return None
     found_again = np.ones(best.D.shape[0], dtype=np.intp)
     for _ in range(n_init - 1):
         other = yield from _shuffled_start(Y, rng, budget)
         found_again += equal_rows(row_gauge(other.D)[0], row_gauge(best.D)[0], rng) >= 0
-    proven = evidence.identified & (found_again == n_init)
-    if n_nonzero is not None:
-        proven &= np.diff(best.D.indptr) <= n_nonzero
     # Where starts end all over the place, the open atoms leave room for imitations of a true one.
-    if n_init < 3 or np.mean(found_again == n_init) < LEAST_AGREEMENT:
+    if np.mean(found_again == n_init) < LEAST_AGREEMENT:
         return None
-    proven = beyond_leftovers(codes, best.D, proven, same=agreement_probability(Y.data))
+    claims &= found_again == n_init
+    if n_nonzero is not None:
+        claims &= np.diff(best.D.indptr) <= n_nonzero
+    proven = beyond_leftovers(codes, best.D, claims, same=same)
     if not proven.any():
         return None
     return Peel(
