@@ -10,7 +10,8 @@ from sklearn.utils import Bunch
 
 from sklearn_nnrecover import RecoveryReport
 from sklearn_nnrecover.datasets import make_relu_network
-from sklearn_nnrecover.inspection import IDENTIFIED, NOT_IDENTIFIED, RecoveryDisplay, UnitsDisplay
+from sklearn_nnrecover.inspection import RecoveryDisplay, UnitsDisplay
+from sklearn_nnrecover.inspection._axes import IDENTIFIED, NOT_IDENTIFIED
 
 
 @pytest.fixture
