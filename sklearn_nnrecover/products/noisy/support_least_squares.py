@@ -67,6 +67,8 @@ class BlockInverse(NamedTuple):
 def block_inverse(gram: sp.csr_array, starts: np.ndarray) -> BlockInverse:
     """Invert a symmetric matrix block by block, blocks of one size at once.
 
+    Directions count as free relative to the diagonal, whatever the units of the parameters.
+
     Parameters
     ----------
     gram : csr_array of shape (n, n)
@@ -74,7 +76,9 @@ def block_inverse(gram: sp.csr_array, starts: np.ndarray) -> BlockInverse:
     starts : ndarray of shape (n_blocks + 1,)
         Block b spans ``starts[b]:starts[b + 1]``.
     """
-    gram = sp.coo_array(gram)
+    diagonal = gram.diagonal()
+    unit = 1 / np.sqrt(np.where(diagonal > 0, diagonal, 1.0))
+    gram = sp.coo_array(sp.diags_array(unit) @ gram @ sp.diags_array(unit))
     sizes = np.diff(starts)
     block_of = np.repeat(np.arange(len(sizes)), sizes)
     rank_in_size = np.zeros(len(sizes), dtype=np.intp)
@@ -100,7 +104,8 @@ def block_inverse(gram: sp.csr_array, starts: np.ndarray) -> BlockInverse:
     if not rows:
         return BlockInverse(sp.csr_array(gram.shape), free)
     entries = (np.concatenate(values), (np.concatenate(rows), np.concatenate(columns)))
-    return BlockInverse(sp.csr_array(entries, shape=gram.shape), free)
+    inverse = sp.csr_array(entries, shape=gram.shape)
+    return BlockInverse(sp.csr_array(sp.diags_array(unit) @ inverse @ sp.diags_array(unit)), free)
 
 
 def codes_by_least_squares(
@@ -219,11 +224,11 @@ class _IterativeNormal:
         return change[: at.by_code.shape[1]], change[at.by_code.shape[1] :]
 
 
-def _not_reference(factor: sp.csr_array) -> np.ndarray:
-    """Entries of a layer that are estimated: all but the smallest of each row."""
+def _all_but_smallest(sizes: np.ndarray, factor: sp.csr_array) -> np.ndarray:
+    """Entries of a layer that are estimated: all but the reference, of least size in each row."""
     free = np.ones(factor.nnz, dtype=bool)
     rows = np.repeat(np.arange(factor.shape[0]), np.diff(factor.indptr))
-    order = np.lexsort((np.abs(factor.data), rows))
+    order = np.lexsort((sizes, rows))
     free[order[np.append(True, np.diff(rows[order]) > 0)[: len(order)]]] = False
     return np.flatnonzero(free)
 
@@ -260,7 +265,7 @@ def fit_supports(X: np.ndarray, factors: Sequence[sp.csr_array]) -> SupportFit:
     if not dense:
         unknown = [np.full(F.nnz, np.nan) for F in chain]
         return SupportFit(chain, unknown, _noise_std(X, chain, n_parameters), n_parameters)
-    free_entries = [_not_reference(factor) for factor in chain[1:]]
+    free_entries = [_all_but_smallest(np.abs(factor.data), factor) for factor in chain[1:]]
     normal = _Normal(_linearise(chain, free_entries), chain[0].indptr)
     n_free = chain[0].nnz - int(normal.codes.free.sum()) + normal.rank
     noise_std = _noise_std(X, chain, n_free)
@@ -275,8 +280,12 @@ def fit_supports(X: np.ndarray, factors: Sequence[sp.csr_array]) -> SupportFit:
 
 
 def _descend(X: np.ndarray, chain: list[sp.csr_array], *, dense: bool) -> list[sp.csr_array]:
-    """Take steps with one normal matrix while they shorten the residual, then with a new one."""
-    free_entries = [_not_reference(factor) for factor in chain[1:]]
+    """Take steps with one normal matrix while they shorten the residual, then with a new one.
+
+    The largest entries keep their values: relative to one below the noise, as the gauge may have
+    it, all others of its row would change beyond measure.
+    """
+    free_entries = [_all_but_smallest(-np.abs(factor.data), factor) for factor in chain[1:]]
     at = _linearise(chain, free_entries)
     target = X.ravel()[at.cells]
     residual = target - _at(chain, at.cells)

@@ -84,6 +84,18 @@ def test_codes_are_the_least_squares_of_each_row(seed, rng):
 @pytest.mark.parametrize("n_hidden", [[20], [20, 15]])
 def test_gradient_vanishes_at_the_fit(seed, rng, n_hidden):
     X, factors = planted(seed, n_hidden, 0.05)
+    assert_stationary(X, factors)
+
+
+def test_a_reference_far_below_the_noise_does_not_stop_the_fit(seed, rng):
+    """The gauge divides a row by its smallest entry."""
+    _, (C, D) = planted(seed, [20], 0.0, 400)
+    D.data[D.indptr[np.argmax(np.diff(D.indptr))]] = 1e-5
+    X = (C @ D).toarray()
+    assert_stationary(X + 0.05 * rng.standard_normal(X.shape), [C, D])
+
+
+def assert_stationary(X, factors):
     fit = fit_supports(X, factors)
     cells, layers = product_jacobian(fit.factors)
     residual = (X - product(fit.factors)).ravel()[cells]
