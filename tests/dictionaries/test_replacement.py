@@ -28,6 +28,12 @@ def coded(X, D):
     return codes, X - codes @ D
 
 
+def between(first, second):
+    """The line between two lines: across their smaller angle, whatever the signs of atoms."""
+    middle = first + np.copysign(1.0, first @ second) * second
+    return middle / np.linalg.norm(middle)
+
+
 def test_true_atoms_are_left_alone(problem):
     X, truth = problem
     D = truth.components_.copy()
@@ -55,8 +61,7 @@ def test_duplicates_and_unused_atoms_go(problem):
 def test_an_atom_in_place_of_two_is_split(problem, rng):
     X, truth = problem
     D = truth.components_.copy()
-    D[0] = D[0] + D[1]
-    D[0] /= np.linalg.norm(D[0])
+    D[0] = between(D[0], D[1])
     D[1] = rng.standard_normal(40)
     D[1] /= np.linalg.norm(D[1])
     codes, residual = coded(X, D)
@@ -74,8 +79,7 @@ def test_the_sum_of_two_atoms_is_worth_nothing(problem):
     """Of it and the two, much used as they are, one gives way to an atom that is missing."""
     X, truth = problem
     D = truth.components_.copy()
-    D[0], D[1] = D[0] + D[1], D[2] + D[3]
-    D[:2] /= np.linalg.norm(D[:2], axis=1, keepdims=True)
+    D[0], D[1] = between(D[0], D[1]), between(D[2], D[3])
     share = irreducible_shares(D)
     # Each of the three is a combination of the others: which one goes is not determined.
     assert share[1:4].max() < 1e-12
