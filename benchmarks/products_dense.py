@@ -18,10 +18,10 @@ from sklearn_nnrecover.products.fast_transforms.butterflies import factorize_but
 from sklearn_nnrecover.products.fast_transforms.natural_order import natural_order_butterfly
 from sklearn_nnrecover.products.row_spaces.information_sets import (
     information_set_factor,
+    sparsest_basis,
 )
 from sklearn_nnrecover.products.row_spaces.last_factor_ica import last_factor_by_ica
-from sklearn_nnrecover.products.row_spaces.orthonormal_bases import row_space
-from sklearn_nnrecover.products.row_spaces.sparsest_bases import sparsest_basis
+from sklearn_nnrecover.products.row_spaces.systematic_bases import row_space
 
 GROUP = "products"
 

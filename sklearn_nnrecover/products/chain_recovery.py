@@ -85,23 +85,18 @@ def recover_chain(
     # A product through few nodes is hardly a fast transform, and its row space is searched sooner.
     seeks_transform = method in ("auto", "butterfly") and n_factors is None
     seeks_transform = seeks_transform and _is_dense(data.matrix)
-    transform_last = (
-        seeks_transform and method == "auto" and is_low_rank(data.matrix, data.rounding)
-    )
+    transform_last = seeks_transform and method == "auto" and is_low_rank(data.matrix)
     if seeks_transform and not transform_last:
         chain = _fast_transform(data.matrix, rng) or chain
     if not chain.links and count_nonzero(data.matrix) and method != "butterfly":
-        is_open = method == "auto"
-        order = automatic_order(data.matrix, data.rounding) if is_open else ((method,), ())
-        names, last_resort = order
+        names, last_resort = automatic_order(data.matrix) if method == "auto" else ((method,), ())
         chain = yield from peel_chain(
             data.matrix,
-            peel_methods(names, n_init, max_iter, data.rounding),
+            peel_methods(names, n_init, max_iter),
             rng=rng,
             n_factors=n_factors,
             n_nonzero=n_nonzero,
             last_resort=last_resort,
-            eps=data.rounding,
         )
     if not chain.links and transform_last:
         chain = _fast_transform(data.matrix, rng) or chain

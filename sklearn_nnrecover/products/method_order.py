@@ -12,7 +12,6 @@ from sklearn_nnrecover.products.correlation_graph import correlation_factor
 from sklearn_nnrecover.products.peeling import SPARSE, Matrix, PeelMethod, count_nonzero
 from sklearn_nnrecover.products.row_spaces.information_sets import information_set_factor
 from sklearn_nnrecover.products.row_spaces.last_factor_ica import last_factor_by_ica
-from sklearn_nnrecover.products.row_spaces.orthonormal_bases import row_space
 from sklearn_nnrecover.products.two_factors.sparse_two_factors import intersection_factor
 
 PEEL_METHODS: dict[str, PeelMethod] = {
@@ -32,7 +31,7 @@ _LOW_RANK = 0.75
 """Share of the rank that a shape allows, above which data may be a fast transform."""
 
 
-def automatic_order(X: Matrix, eps: float = 0.0) -> tuple[tuple[str, ...], tuple[str, ...]]:
+def automatic_order(X: Matrix) -> tuple[tuple[str, ...], tuple[str, ...]]:
     """Return the methods for X, the most promising first, and those that are its last resort.
 
     With many columns beyond the rank information sets are quick, and their proof is global. With
@@ -44,7 +43,7 @@ def automatic_order(X: Matrix, eps: float = 0.0) -> tuple[tuple[str, ...], tuple
         return usual, ()
     if X.shape[0] * X.shape[1] <= _LARGEST_RANKED:
         dense = X.toarray() if sp.issparse(X) else X
-        rank = _rank(dense, eps)
+        rank = np.linalg.matrix_rank(dense)
         in_use = np.count_nonzero(np.any(dense, axis=0))
         if in_use >= _WIDE * rank:
             return ("information-set", "intersection", "ica"), ()
@@ -53,24 +52,15 @@ def automatic_order(X: Matrix, eps: float = 0.0) -> tuple[tuple[str, ...], tuple
     return usual, ("information-set",)
 
 
-def peel_methods(
-    names: Iterable[str], n_init: int, max_iter: int, eps: float = 0.0
-) -> dict[str, PeelMethod]:
-    """Return the peel methods of these names; ``eps`` is rounding coarser than double precision."""
+def peel_methods(names: Iterable[str], n_init: int, max_iter: int) -> dict[str, PeelMethod]:
+    """Return the peel methods of these names."""
     chosen = {name: PEEL_METHODS[name] for name in names}
-    if eps > 0 and "information-set" in chosen:
-        chosen["information-set"] = partial(information_set_factor, eps=eps)
     if "intersection" in chosen:
         chosen["intersection"] = partial(intersection_factor, n_init=n_init, budget=max_iter)
     return chosen
 
 
-def is_low_rank(X: Matrix, eps: float = 0.0) -> bool:
+def is_low_rank(X: Matrix) -> bool:
     """Whether the rank of X is well below what its shape allows."""
     dense = X.toarray() if sp.issparse(X) else X
-    return bool(_rank(dense, eps) <= _LOW_RANK * min(X.shape))
-
-
-def _rank(dense: np.ndarray, eps: float) -> int:
-    """Rank of data rounded to ``eps``, or in double precision."""
-    return row_space(dense, eps=eps).rank if eps > 0 else int(np.linalg.matrix_rank(dense))
+    return bool(np.linalg.matrix_rank(dense) <= _LOW_RANK * min(X.shape))

@@ -18,14 +18,8 @@ Matrix = Any
 PRODUCT_RTOL = 1e-8
 """A peel must reproduce what it was taken from to this relative error."""
 
-ROUNDINGS = 100.0
-"""... or to so many roundings of coarser data, as the product of the whole chain must."""
-
 INTEGER_TOL = 1e-3
 """Largest distance from an integer put down to rounding, however large other entries are."""
-
-LEAST_ENTRY = 1e-16
-"""Entries below this part of the largest of all are rounding, as those of whole rows may be."""
 
 ENOUGH_PROVEN = 0.8
 """A split into two sparse factors is taken when this share of its hidden nodes is proven."""
@@ -102,7 +96,6 @@ def peel_chain(
     n_factors: int | None = None,
     n_nonzero: int | None = None,
     last_resort: Collection[str] = (),
-    eps: float = 0.0,
 ) -> Steps[Chain]:
     """Split X into as many sparse factors as the methods can find.
 
@@ -125,8 +118,6 @@ def peel_chain(
         At most so many non-zeros in a row of a factor.
     last_resort : collection of str
         Methods asked only where the others find nothing.
-    eps : float, default=0.0
-        Rounding of X, relative to its entries, where it is coarser than double precision.
 
     Yields
     ------
@@ -143,17 +134,10 @@ def peel_chain(
     links: list[Link] = []
     evidence: list[Evidence] = []
     limit = MAX_FACTORS if n_factors is None else n_factors
-    rtol = max(PRODUCT_RTOL, ROUNDINGS * eps)
     while any(is_open) and len(pieces) < limit:
         at = is_open.index(True)
         found = yield from _best_peel(
-            pieces[at],
-            methods,
-            rng,
-            n_nonzero,
-            is_whole=len(pieces) == 1,
-            last_resort=last_resort,
-            rtol=rtol,
+            pieces[at], methods, rng, n_nonzero, is_whole=len(pieces) == 1, last_resort=last_resort
         )
         if found is None:
             is_open[at] = False
@@ -165,9 +149,7 @@ def peel_chain(
         yield Step(float(sum(map(count_nonzero, pieces))), 1.0)
     two_factors = len(links) == 1 and SPLITS in methods and links[0].method != SPLITS
     if two_factors and not np.all(links[0].proven):
-        both = yield from _best_peel(
-            X, {SPLITS: methods[SPLITS]}, rng, n_nonzero, is_whole=True, rtol=rtol
-        )
+        both = yield from _best_peel(X, {SPLITS: methods[SPLITS]}, rng, n_nonzero, is_whole=True)
         if both is not None:
             united = _united_claims(pieces[1], links[0], both)
             if np.mean(united.proven) > np.mean(links[0].proven):
@@ -186,11 +168,10 @@ class _Found(NamedTuple):
     @property
     def parts(self) -> list[Matrix]:
         """The two factors of the piece."""
-        # The factor's own small entries are no rounding: its method has vouched for them.
-        parts = [tidy(self.peel.remainder), tidy(self.peel.factor, rtol=0.0)]
+        parts = [self.peel.remainder, self.peel.factor]
         if self.end == "samples":
             parts = [part.T for part in reversed(parts)]
-        return [sp.csr_array(part) if sp.issparse(part) else part for part in parts]
+        return [tidy(part) for part in parts]
 
     @property
     def link(self) -> Link:
@@ -224,7 +205,6 @@ def _best_peel(
     *,
     is_whole: bool,
     last_resort: Collection[str] = (),
-    rtol: float = PRODUCT_RTOL,
 ) -> Steps[_Found | None]:
     best: _Found | None = None
     best_rank = (-1.0, 0)
@@ -240,7 +220,7 @@ def _best_peel(
             Y = piece if end == "features" else piece.T
             outcome: Any = method(Y, n_nonzero=n_nonzero, rng=rng)
             peel: Peel | None = (yield from outcome) if isgenerator(outcome) else outcome
-            if peel is None or not reproduces(Y, peel, rtol):
+            if peel is None or not reproduces(Y, peel):
                 continue
             cost = count_nonzero(tidy(peel.remainder)) + peel.factor.nnz
             if cost >= size:
@@ -256,11 +236,11 @@ def _best_peel(
     return best
 
 
-def reproduces(Y: Matrix, peel: Peel, rtol: float = PRODUCT_RTOL) -> bool:
-    """Whether the peel's product is Y to rounding, relative to its largest entry."""
+def reproduces(Y: Matrix, peel: Peel) -> bool:
+    """Whether the peel's product is Y to rounding."""
     product = peel.remainder @ peel.factor
     difference, size = abs(Y - product).max(), abs(Y).max()
-    return bool(difference <= rtol * size)
+    return bool(difference <= PRODUCT_RTOL * size)
 
 
 def count_nonzero(A: Matrix) -> int:
@@ -269,33 +249,20 @@ def count_nonzero(A: Matrix) -> int:
 
 
 def tidy(A: Matrix, rtol: float = 1e-9) -> Matrix:
-    """Set rounding errors of a remainder to zero, and near-integers to integers.
-
-    Rows and columns may differ in size by any factor: the rounding of an entry is measured by the
-    largest of its row times the largest of its column, over the largest of all.
-    """
-    size = abs(A)
+    """Set rounding errors of a remainder to zero, and near-integers to integers."""
     if sp.issparse(A):
         A = sp.csr_array(A, copy=True)
-        rows = np.repeat(size.max(axis=1).toarray().ravel(), np.diff(A.indptr))
-        columns = size.max(axis=0).toarray().ravel()[A.indices]
-        A.data = _tidy_values(A.data, rows, columns, rtol)
+        A.data = _tidy_values(A.data, rtol)
         A.eliminate_zeros()
         A.sort_indices()
         return A
-    rows, columns = size.max(axis=1, keepdims=True, initial=0.0), size.max(axis=0, initial=0.0)
-    return _tidy_values(A, rows, columns, rtol)
+    return _tidy_values(A, rtol)
 
 
-def _tidy_values(
-    values: np.ndarray, rows: np.ndarray, columns: np.ndarray, rtol: float
-) -> np.ndarray:
+def _tidy_values(values: np.ndarray, rtol: float) -> np.ndarray:
     largest = np.abs(values).max(initial=0.0)
-    if largest == 0:
-        return values
     rounded = np.round(values)
-    nearest = min(1e-7 * largest, INTEGER_TOL)
-    if largest >= 1 and np.abs(values - rounded).max() <= nearest:
+    distance = np.abs(values - rounded).max(initial=0.0)
+    if largest >= 1 and distance <= min(1e-7 * largest, INTEGER_TOL):
         return rounded
-    zero = np.maximum(rtol * rows * (columns / largest), LEAST_ENTRY * largest)
-    return np.where(np.abs(values) > zero, values, 0.0)
+    return np.where(np.abs(values) > rtol * largest, values, 0.0)

@@ -33,8 +33,6 @@ class PreparedData(NamedTuple):
     unit: float
     noise_std: float
     conditions: list[Evidence]
-    rounding: float = 0.0
-    """Of the entries of ``matrix``, relative to each, if coarser than in double precision."""
 
     @property
     def is_integer(self) -> bool:
@@ -54,7 +52,7 @@ def prepare_data(X: Matrix, eps: float) -> PreparedData:
             condition = Evidence(
                 "integer unit", 0.0, 0.0, False, "the data are multiples of one number"
             )
-            return PreparedData(X, 1.0, 0.0, [condition], eps if eps > EXACT_EPS else 0.0)
+            return PreparedData(X, 1.0, 0.0, [condition])
         unit, noise_std = noisy
     if sp.issparse(X):
         matrix = sp.csr_array((np.round(X.data / unit), X.indices, X.indptr), shape=X.shape)

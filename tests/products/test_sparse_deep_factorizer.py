@@ -106,47 +106,6 @@ def test_low_rank_with_dense_codes(seed, rng):
     assert support_f1(fitted.components_.T, layer.T) > 0.95
 
 
-class TestDenseCodesInSinglePrecision:
-    @pytest.fixture
-    def layer(self, rng):
-        layer = np.zeros((30, 90))
-        for row in layer:
-            row[rng.choice(90, 4, replace=False)] = rng.choice([-1, 1], 4) * rng.uniform(1, 3, 4)
-        return layer
-
-    def test_rows_are_recovered_and_proven_to_rounding(self, layer, rng):
-        codes = rng.standard_normal((80, 30))
-        X = (codes @ layer).astype(np.float32)
-        fitted = quiet_fit(X)
-        assert fitted.factors_[0].dtype == fitted.components_.dtype == np.float32
-        assert [F.shape for F in fitted.factors_] == [(80, 30), (30, 90)]
-        np.testing.assert_allclose(product(fitted), X, atol=2e-6 * np.abs(X).max())
-        np.testing.assert_allclose(
-            fitted.transform(X), fitted.factors_[0].toarray(), atol=1e-5 * np.abs(codes).max()
-        )
-        match = match_components(fitted.components_.toarray(), layer)
-        exact = np.abs(match.cosine) > 1 - 1e-6
-        assert exact.sum() >= 28
-        identified = np.array(fitted.report_.identified)
-        assert np.all(exact[identified])
-        assert identified.mean() > 0.6
-        report = fitted.report_
-        assert report.status == ("exact" if identified.all() else "partial")
-        assert report[
-            "part of a non-zero of the factor that may be rounding (information-set)"
-        ].passed
-        # The same in double precision says the same.
-        double = quiet_fit(codes @ layer).report_
-        assert np.sum(double.identified) >= identified.sum()
-
-    def test_more_than_rounding_is_not_recovered(self, layer, rng):
-        X = rng.standard_normal((80, 30)) @ layer
-        X += 1e-4 * rng.standard_normal(X.shape)
-        report = quiet_fit(X.astype(np.float32)).report_
-        assert report.status in ("partial", "not_recovered")
-        assert not any(report.identified)
-
-
 def test_a_scrambled_hadamard_matrix_becomes_a_fast_transform(rng):
     X = hadamard(32)[rng.permutation(32)][:, rng.permutation(32)] * rng.choice([-1.0, 1], 32)
     fitted = quiet_fit(X, method="butterfly")

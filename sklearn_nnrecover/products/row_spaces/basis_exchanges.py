@@ -19,12 +19,11 @@ from __future__ import annotations
 
 import numpy as np
 import scipy.sparse as sp
-from scipy.linalg import lapack
+from scipy import linalg
 
 from sklearn_nnrecover.products.layer_inversion import least_squares_codes
 from sklearn_nnrecover.products.row_spaces.lightest_bases import count_other_values
-from sklearn_nnrecover.products.row_spaces.orthonormal_bases import RowSpace
-from sklearn_nnrecover.products.row_spaces.systematic_bases import BLUR
+from sklearn_nnrecover.products.row_spaces.systematic_bases import RowSpace
 
 COEFFICIENT_TOL = 1e-7
 """Coefficients below this fraction of a vector's largest are rounding."""
@@ -61,19 +60,13 @@ def least_correlated_basis(
     length = np.diff(vectors.indptr) * np.log(vectors.shape[1])
     length = length + 0.5 * np.log(max(n_rows, 1)) * count_other_values(vectors)
     coordinates = vectors @ space.basis.T
-    before = chosen
     # Every exchange shortens the description; the budget is a guard against rounding.
     for _ in range(2 * rank):
         others = np.setdiff1d(np.arange(vectors.shape[0]), chosen)
         if not len(others):
             break
-        inverse = _inverse(coordinates[chosen])
-        if inverse is None:
-            # An exchange by a coefficient that was rounding has broken the basis.
-            return before
-        before = chosen.copy()
+        inverse = linalg.inv(coordinates[chosen], check_finite=False)
         codes = coordinates[others] @ inverse
-        codes[np.abs(codes) <= _code_errors(coordinates[others], inverse, space)] = 0.0
         half = space.singular_values[:, None] * inverse
         gram = half.T @ half
         vector, member, saving = _savings(codes, gram, n_rows)
@@ -127,27 +120,6 @@ def integral_basis(vectors: sp.csr_array, chosen: np.ndarray, Y: np.ndarray) -> 
         vector, member = np.argwhere(finer)[0]
         trial[member] = others[vector]
     return chosen
-
-
-def _inverse(A: np.ndarray) -> np.ndarray | None:
-    """Inverse of a square matrix, None where it is singular to rounding."""
-    factors, pivots, info = lapack.dgetrf(A)
-    if info:
-        return None
-    reciprocal_condition, _ = lapack.dgecon(factors, np.linalg.norm(A, 1))
-    if reciprocal_condition < np.finfo(np.float64).eps:
-        return None
-    return lapack.dgetri(factors, pivots)[0]
-
-
-def _code_errors(
-    coordinates: np.ndarray, inverse: np.ndarray, space: RowSpace
-) -> np.ndarray | float:
-    """What rounding of the data may do to each code of vectors in a basis."""
-    if space.column_noise is None:
-        return 0.0
-    errors = BLUR * space.combination_norms(coordinates) * np.linalg.norm(space.column_noise)
-    return errors[:, None] * np.linalg.norm(inverse, axis=0)
 
 
 def _members(codes: np.ndarray) -> np.ndarray:

@@ -14,7 +14,7 @@ import scipy.sparse as sp
 
 from sklearn_nnrecover.products.factor_gauge import row_gauge
 from sklearn_nnrecover.products.row_spaces.lightest_bases import distinct_vectors
-from sklearn_nnrecover.products.row_spaces.orthonormal_bases import RowSpace, row_space
+from sklearn_nnrecover.products.row_spaces.systematic_bases import RowSpace, row_space
 
 NOISE_MULTIPLE = 6.0
 """Entries above this multiple of the noise are no zeros."""

@@ -34,12 +34,12 @@ from sklearn_nnrecover.products.row_spaces.lightest_bases import (
     distinct_vectors,
     lightest_independent,
 )
-from sklearn_nnrecover.products.row_spaces.orthonormal_bases import RowSpace, row_space
 from sklearn_nnrecover.products.row_spaces.remainders import (
     dense_rows,
     seen_repeatedly,
     solve_remainder,
 )
+from sklearn_nnrecover.products.row_spaces.systematic_bases import RowSpace, row_space
 
 DEFAULT_BUDGET = 600
 """Sweeps of FastICA at most, all rounds together."""

@@ -7,14 +7,10 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
-from sklearn_nnrecover.products.row_spaces.orthonormal_bases import RowSpace
+from sklearn_nnrecover.products.row_spaces.systematic_bases import RowSpace
 
 INDEPENDENCE_TOL = 1e-6
 """Sine of the angle to a subspace below which a vector lies in it."""
-
-ANGLE_PER_ERROR = 30.0
-"""The same in data that are coarser, in units of the median angle by which rounding turns a vector:
-a few vectors span the one that lies in their span, each with its own error."""
 
 VALUE_TOL = 1e-6
 """Entries closer than this to 1 or -1 are that."""
@@ -76,14 +72,9 @@ def lightest_independent(vectors: sp.csr_array, space: RowSpace) -> np.ndarray:
     """
     weights = np.diff(vectors.indptr)
     coordinates = vectors @ space.basis.T
-    mahalanobis = space.combination_norms(coordinates)
+    mahalanobis = np.linalg.norm(coordinates / space.singular_values, axis=1)
     other_values = count_other_values(vectors)
-    norms = np.linalg.norm(coordinates, axis=1, keepdims=True)
-    coordinates /= norms
-    tol = INDEPENDENCE_TOL
-    if space.column_noise is not None and len(norms):
-        angles = mahalanobis * np.linalg.norm(space.column_noise) / norms[:, 0]
-        tol = max(tol, ANGLE_PER_ERROR * float(np.median(angles)))
+    coordinates /= np.linalg.norm(coordinates, axis=1, keepdims=True)
     frame = np.zeros((0, space.rank))
     chosen: list[np.ndarray] = [np.zeros(0, dtype=int)]
     for weight in np.unique(weights):
@@ -91,7 +82,7 @@ def lightest_independent(vectors: sp.csr_array, space: RowSpace) -> np.ndarray:
             break
         rows = np.flatnonzero(weights == weight)
         rows = rows[np.lexsort((mahalanobis[rows], other_values[rows]))]
-        outside, beyond = _outside(frame, coordinates[rows], tol)
+        outside, beyond = _outside(frame, coordinates[rows])
         rows = rows[outside]
         mine = np.zeros(len(rows), dtype=bool)
         open_rows = np.arange(len(rows))
@@ -99,23 +90,23 @@ def lightest_independent(vectors: sp.csr_array, space: RowSpace) -> np.ndarray:
             # In order, without pivoting: a vector spanned by those before it has a zero diagonal.
             # Its column of Q is noise that may hide a later vector, hence the second look.
             Q, R = np.linalg.qr(beyond.T)
-            accepted = np.flatnonzero(np.abs(np.diagonal(R)) > tol)
+            accepted = np.flatnonzero(np.abs(np.diagonal(R)) > INDEPENDENCE_TOL)
             mine[open_rows[accepted]] = True
             if len(accepted) < len(open_rows):
                 Q = np.linalg.qr(beyond[accepted].T)[0]
             frame = np.vstack([frame, Q.T])
             if len(accepted) == len(open_rows) or len(frame) == space.rank:
                 break
-            outside, beyond = _outside(frame, coordinates[rows[open_rows]], tol)
+            outside, beyond = _outside(frame, coordinates[rows[open_rows]])
             open_rows = open_rows[outside]
         chosen.append(rows[mine])
     return np.concatenate(chosen)
 
 
-def _outside(frame: np.ndarray, vectors: np.ndarray, tol: float) -> tuple[np.ndarray, np.ndarray]:
+def _outside(frame: np.ndarray, vectors: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Which unit vectors stick out of the span of an orthonormal frame, and the part that does."""
     part = vectors
     for _ in range(2):
         part = part - (part @ frame.T) @ frame
-    outside = np.linalg.norm(part, axis=1) > tol
+    outside = np.linalg.norm(part, axis=1) > INDEPENDENCE_TOL
     return outside, part[outside]

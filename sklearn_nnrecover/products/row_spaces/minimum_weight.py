@@ -25,12 +25,10 @@ import scipy.sparse as sp
 from sklearn_nnrecover.linalg.blocks import row_blocks
 from sklearn_nnrecover.products.factor_gauge import row_gauge
 from sklearn_nnrecover.products.row_spaces.lightest_bases import distinct_vectors
-from sklearn_nnrecover.products.row_spaces.orthonormal_bases import RowSpace
-from sklearn_nnrecover.products.row_spaces.rounded_vectors import refined_vectors
 from sklearn_nnrecover.products.row_spaces.systematic_bases import (
     MATCH_RTOL,
-    MOST_BLUR,
     ZERO_RTOL,
+    RowSpace,
     SystematicBasis,
     systematic_basis,
 )
@@ -45,11 +43,7 @@ LONGEST_RUN = 12
 """More rows of equal ratio than this on a window are not paired there."""
 
 ANGLE_TOL = 1e-7
-"""Radians that rounding in double precision may put between parallel rows of a window."""
-
-ANGLES_PER_BLUR = 30.0
-"""The same where rounding is coarser, in units of what it does to the largest entries; a row whose
-key in a window is too small for that is blind there."""
+"""Radians that rounding may put between parallel rows of a window."""
 
 
 class Listing(NamedTuple):
@@ -102,52 +96,38 @@ def _pairs(
     """
     rest = systematic.rest
     rank, _ = rest.shape
-    row_blur, column_blur = systematic.row_blur, systematic.column_blur
-    magnitude = np.maximum(np.abs(rest).max(axis=1, initial=0.0), 1.0)
-    nonzero = np.abs(rest) > np.maximum(
-        ZERO_RTOL * magnitude[:, None], row_blur[:, None] * column_blur
-    )
-    rounding = float(np.max(row_blur / magnitude) * column_blur.max(initial=0.0))
-    angle_tol = max(ANGLE_TOL, ANGLES_PER_BLUR * rounding)
-    distinct = _one_of_parallel_columns(rest, max(1e-7, rank * rounding), rng)
+    distinct = _one_of_parallel_columns(rest, rng)
     n_windows = min(len(distinct) // SMALLEST_WINDOW, 2 * max_weight + 4)
     if n_windows < max_weight:
         return None
+    magnitude = np.maximum(np.abs(rest).max(axis=1, initial=0.0), 1.0)
+    nonzero = np.abs(rest) > ZERO_RTOL * magnitude[:, None]
     n_blind = np.zeros(rank, dtype=int)
     members, ratios = [np.zeros((0, 2), dtype=int)], [np.zeros(0)]
-    blurs = [np.zeros(0)]
     for window in np.array_split(rng.permutation(distinct), n_windows):
-        projection = rng.normal(size=(len(window), 3))
-        keys = rest[:, window] @ projection
-        key_blur = row_blur * np.sqrt(column_blur[window] ** 2 @ projection**2).max()
-        length = np.linalg.norm(keys, axis=1)
-        # One non-zero in the window has no ratio that could tell rows apart, nor has rounding.
+        keys = rest[:, window] @ rng.normal(size=(len(window), 3))
+        # One non-zero in the window has no ratio that could tell rows apart.
         seen = np.count_nonzero(nonzero[:, window], axis=1) >= 2
-        seen &= key_blur <= 0.5 * angle_tol * np.linalg.norm(keys[:, :2], axis=1)
         n_blind += ~seen
         rows, keys = np.flatnonzero(seen), keys[seen]
         angle = np.mod(np.arctan2(keys[:, 1], keys[:, 0]), np.pi)
         order = np.argsort(angle)
-        run = np.cumsum(np.diff(angle[order], prepend=-1.0) >= angle_tol)
+        run = np.cumsum(np.diff(angle[order], prepend=-1.0) >= ANGLE_TOL)
         crowded = np.bincount(run)[run] > LONGEST_RUN
         n_blind[rows[order[crowded]]] += 1
         order = order[~crowded]
         for shift in range(1, min(LONGEST_RUN, len(order)) + 1):
             following = np.roll(order, -shift)
-            difference = np.mod(angle[following] - angle[order] + angle_tol, np.pi)
-            close = difference < 2 * angle_tol
+            difference = np.mod(angle[following] - angle[order] + ANGLE_TOL, np.pi)
+            close = difference < 2 * ANGLE_TOL
             if not close.any():
                 break
             i, j = order[close], following[close]
             ratio = -np.sum(keys[i] * keys[j], axis=1) / np.sum(keys[j] ** 2, axis=1)
             mismatch = np.abs(keys[i] + ratio[:, None] * keys[j]).max(axis=1)
-            a, b = rows[i], rows[j]
-            allowed = 1e3 * MATCH_RTOL * np.abs(keys[i]).max(axis=1)
-            allowed += np.hypot(key_blur[a], ratio * key_blur[b])
-            fits = (mismatch < allowed) & (i != j)
-            members.append(np.column_stack([a, b])[fits])
+            fits = (mismatch < 1e3 * MATCH_RTOL * np.abs(keys[i]).max(axis=1)) & (i != j)
+            members.append(np.column_stack([rows[i], rows[j]])[fits])
             ratios.append(ratio[fits])
-            blurs.append((magnitude[b] / length[b])[fits])
     # Where the combination is zero, the two rows are seen in the same windows; a pair that
     # escapes them all is one of rows that are blind in that many.
     light = np.flatnonzero(n_blind >= n_windows - (max_weight - 2))
@@ -158,34 +138,34 @@ def _pairs(
             break
         i, j = light[which[:-shift][same]], light[which[shift:][same]]
         members.append(np.column_stack([i, j]))
-        divisor = rest[j, columns[shift:][same]]
-        ratios.append(-rest[i, columns[shift:][same]] / divisor)
-        blurs.append(magnitude[j] / np.abs(divisor))
-    pairs, ratio, blur = (np.concatenate(parts) for parts in (members, ratios, blurs))
+        ratios.append(-rest[i, columns[shift:][same]] / rest[j, columns[shift:][same]])
+    pairs, ratio = np.concatenate(members), np.concatenate(ratios)
     swap = pairs[:, 0] > pairs[:, 1]
     pairs[swap], ratio[swap] = pairs[swap][:, ::-1], 1.0 / ratio[swap]
-    key = np.column_stack([pairs, np.round(ratio / max(1e-6, angle_tol))])
+    key = np.column_stack([pairs, np.round(ratio, 6)])
     unique = np.unique(key, axis=0, return_index=True)[1]
-    pairs, coefficients = pairs[unique], np.column_stack([np.ones(len(unique)), ratio[unique]])
-    # Rounding of the keys is in the ratio as well, larger for a key that is small.
-    blur = systematic.blur(pairs, coefficients) * (1.0 + blur[unique])
+    coefficients = np.column_stack([np.ones(len(unique)), ratio[unique]])
     blocks = [sp.csr_array((0, n_columns))]
     for block in row_blocks(len(unique), 32.0 * n_columns):
-        vectors = systematic.cleared(pairs[block], coefficients[block], n_columns, blur[block])
+        vectors = systematic.combine(pairs[unique[block]], coefficients[block], n_columns)
         blocks.append(_light(vectors, max_weight))
     return sp.csr_array(sp.vstack(blocks))
 
 
-def _one_of_parallel_columns(A: np.ndarray, tol: float, rng: np.random.RandomState) -> np.ndarray:
+def _one_of_parallel_columns(A: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
     """Non-zero columns of A, one of each set of parallel ones."""
     largest = np.argmax(np.abs(A), axis=0)
     scale = A[largest, np.arange(A.shape[1])]
     filled = np.flatnonzero(np.abs(scale) > ZERO_RTOL)
-    value = np.round(rng.normal(size=len(A)) @ (A[:, filled] / scale[filled]) / tol)
+    value = np.round(rng.normal(size=len(A)) @ (A[:, filled] / scale[filled]), 7)
     return filled[np.unique(value, return_index=True)[1]]
 
 
 def _light(vectors: np.ndarray, max_weight: int) -> sp.csr_array:
+    """Rows of weight at most ``max_weight`` after rounding small entries to zero."""
+    vectors = np.where(
+        np.abs(vectors) > ZERO_RTOL * np.abs(vectors).max(axis=1, keepdims=True), vectors, 0.0
+    )
     return sp.csr_array(vectors[np.count_nonzero(vectors, axis=1) <= max_weight])
 
 
@@ -204,9 +184,7 @@ def list_light_vectors(space: RowSpace, *, max_weight: int, rng: np.random.Rando
     -------
     Listing
         ``complete_weight <= max_weight``. The arithmetic is floating point: entries below 1e-8 of a
-        vector's largest count as zero, and where the data are coarser those within rounding.
-        Information sets that rounding blurs do not count, and nothing is complete where it leaves
-        open whether a support carries one vector or two.
+        vector's largest count as zero.
     """
     n_columns = space.basis.shape[1]
     in_use = _in_use(space)
@@ -214,22 +192,18 @@ def list_light_vectors(space: RowSpace, *, max_weight: int, rng: np.random.Rando
     found = [sp.csr_array((0, n_columns))]
     with_pairs = True
     complete, n_sets = 0, 0
-    for _ in range(MAX_SETS):
+    for n_sets in range(1, MAX_SETS + 1):
         excess = coverage - coverage[in_use].min()
         preference = np.exp(-4.0 * excess + 0.3 * rng.normal(size=n_columns))
         # Rounding errors in a column of zeros must not become a pivot.
         preference[~in_use] = preference.min()
-        systematic = systematic_basis(space.basis, preference, space=space)
-        rank = space.rank
-        magnitude = np.maximum(np.abs(systematic.rest).max(axis=1, initial=0.0), 1.0)
-        blurred = systematic.row_blur * systematic.column_blur.max(initial=0.0)
-        if np.any(blurred > MOST_BLUR * magnitude):
-            continue
-        n_sets += 1
+        systematic = systematic_basis(space.basis, preference)
         coverage[systematic.pivots] += 1
-        singles, ones = np.arange(rank)[:, None], np.ones((rank, 1))
-        vectors = systematic.cleared(singles, ones, n_columns, systematic.row_blur)
-        found.append(_light(vectors, max_weight))
+        rank = space.rank
+        singles = np.zeros((rank, n_columns))
+        singles[np.arange(rank), systematic.pivots] = 1.0
+        singles[:, systematic.others] = systematic.rest
+        found.append(_light(singles, max_weight))
         pairs = _pairs(systematic, n_columns, max_weight, rng) if with_pairs else None
         with_pairs = pairs is not None
         if pairs is not None:
@@ -239,8 +213,5 @@ def list_light_vectors(space: RowSpace, *, max_weight: int, rng: np.random.Rando
         if complete >= max_weight:
             break
     vectors = row_gauge(sp.csr_array(sp.vstack(found)))[0]
-    if space.column_noise is not None:
-        refined = refined_vectors(vectors, space, max_weight=max_weight)
-        vectors, complete = refined.vectors, 0 if refined.unclear else complete
     distinct = distinct_vectors(vectors, np.ones(vectors.shape[0], dtype=int))
     return Listing(complete, distinct.vectors, n_sets, max_weight)

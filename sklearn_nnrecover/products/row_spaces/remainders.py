@@ -9,8 +9,7 @@ from scipy import linalg
 from sklearn_nnrecover.linalg.blocks import require_memory
 from sklearn_nnrecover.products.factor_gauge import row_gauge
 from sklearn_nnrecover.products.row_agreement import distinct_rows
-from sklearn_nnrecover.products.row_spaces.orthonormal_bases import row_space
-from sklearn_nnrecover.products.row_spaces.systematic_bases import BLUR
+from sklearn_nnrecover.products.row_spaces.systematic_bases import row_space
 
 DENSE_LIMIT = 4 * 2**30
 """Largest dense copy of the data that the row-space methods make, in bytes."""
@@ -20,14 +19,6 @@ LEVERAGE_TOL = 1e-8
 
 INTEGER_TOL = 1e-6
 """Largest distance from an integer that is put down to rounding."""
-
-RESIDUAL_PER_EPS = 10.0
-"""Relative residual that rounding to a relative eps may leave, in units of it. Rounding leaves .3
-eps, and so do the errors of the factor's rows, which rounding of all the data together makes."""
-
-COARSER = 1e3
-"""How much coarser than the data, at most, remainders are where they are compared: the inverse of
-the factor amplifies rounding. Rows taken for multiples, or for independent, cost claims only."""
 
 
 def dense_rows(Y: np.ndarray | sp.csr_array) -> np.ndarray:
@@ -44,7 +35,7 @@ def dense_rows(Y: np.ndarray | sp.csr_array) -> np.ndarray:
 
 
 def solve_remainder(
-    Y: np.ndarray, factor: sp.csr_array, *, eps: float = 0.0
+    Y: np.ndarray, factor: sp.csr_array
 ) -> tuple[sp.csr_array, np.ndarray, float] | None:
     """Solve ``Y = remainder @ factor`` for a factor with independent rows.
 
@@ -54,11 +45,6 @@ def solve_remainder(
     ----------
     Y : ndarray of shape (n_rows, n_columns)
     factor : csr_array of shape (rank, n_columns)
-    eps : float, default=0.0
-        Rounding of the entries of Y, relative to each, where it is coarser than double precision.
-        An entry of the remainder then has a standard error of ``eps`` times the root mean square of
-        its row of Y and the norm of its column of the factor's inverse, and is zero if rounding
-        allows it.
 
     Returns
     -------
@@ -78,13 +64,8 @@ def solve_remainder(
     remainder = linalg.solve_triangular(R, (Y @ Q).T, check_finite=False).T
     norm = np.linalg.norm(Y)
     residual = float(np.linalg.norm(Y - remainder @ exact) / norm)
-    if residual > max(1e-6, RESIDUAL_PER_EPS * eps):
+    if residual > 1e-6:
         return None
-    if eps > 0:
-        inverse = linalg.solve_triangular(R, np.eye(len(R)), check_finite=False)
-        size = np.sqrt(np.mean(Y**2, axis=1, keepdims=True))
-        within = np.abs(remainder) <= BLUR * eps * size * np.linalg.norm(inverse, axis=1)
-        remainder[within] = 0.0
     rounded = np.rint(remainder)
     if np.abs(remainder - rounded).max() < INTEGER_TOL * max(1.0, np.abs(remainder).max()):
         exact_residual = float(np.linalg.norm(Y - rounded @ exact) / norm)
@@ -93,9 +74,7 @@ def solve_remainder(
     return exact, np.ascontiguousarray(remainder), residual
 
 
-def seen_repeatedly(
-    remainder: np.ndarray, rng: np.random.RandomState, *, eps: float = 0.0
-) -> np.ndarray:
+def seen_repeatedly(remainder: np.ndarray, rng: np.random.RandomState) -> np.ndarray:
     """Whether each node is seen through rows that are combinations of other rows.
 
     Where there are no more rows than dimensions, sparse rows of the data are sparse vectors of
@@ -106,32 +85,15 @@ def seen_repeatedly(
     remainder : ndarray of shape (n_rows, rank)
         Of full column rank.
     rng : RandomState
-    eps : float, default=0.0
-        Rounding of the data, relative to each entry, where it is coarser than double precision.
 
     Returns
     -------
     ndarray of bool, shape (rank,)
     """
-    coarse = COARSER * eps
-    if eps > 0:
-        distinct = remainder[_no_multiples(remainder, coarse, rng)]
-    else:
-        rows, _ = row_gauge(sp.csr_array(remainder))
-        distinct = remainder[distinct_rows(rows, rng).representative]
-    tol = max(LEVERAGE_TOL, coarse**2)
+    rows, _ = row_gauge(sp.csr_array(remainder))
+    distinct = remainder[distinct_rows(rows, rng).representative]
     frame = np.linalg.qr(distinct)[0]
-    spare = distinct[np.sum(frame**2, axis=1) < 1.0 - tol]
+    spare = distinct[np.sum(frame**2, axis=1) < 1.0 - LEVERAGE_TOL]
     if not len(spare):
         return np.zeros(remainder.shape[1], dtype=bool)
-    seen = row_space(spare, rtol=max(1e-10, coarse)).basis
-    return np.sum(seen**2, axis=0) > 1.0 - tol
-
-
-def _no_multiples(rows: np.ndarray, tol: float, rng: np.random.RandomState) -> np.ndarray:
-    """One of each set of rows that are multiples to within ``tol``; of others as well, rarely."""
-    norms = np.linalg.norm(rows, axis=1)
-    filled = np.flatnonzero(norms > 0)
-    shadow = np.abs(rows[filled] @ rng.normal(size=rows.shape[1])) / norms[filled]
-    order = np.argsort(shadow)
-    return filled[order[np.diff(shadow[order], prepend=-np.inf) > tol]]
+    return np.sum(row_space(spare).basis ** 2, axis=0) > 1.0 - LEVERAGE_TOL

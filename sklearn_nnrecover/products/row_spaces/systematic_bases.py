@@ -23,7 +23,6 @@ from scipy import linalg
 
 from sklearn_nnrecover.linalg.blocks import working_memory_bytes
 from sklearn_nnrecover.products.factor_gauge import row_gauge
-from sklearn_nnrecover.products.row_spaces.orthonormal_bases import RowSpace
 
 MATCH_RTOL = 1e-9
 """Relative agreement of two projections that proposes a vector."""
@@ -31,32 +30,56 @@ MATCH_RTOL = 1e-9
 ZERO_RTOL = 1e-8
 """Entries below this fraction of a vector's largest are zero."""
 
-BLUR = 8.0
-"""Entries within so many standard errors of zero may be rounding: of a billion normal ones none."""
-
-MOST_BLUR = 1e-2
-"""A vector in which rounding may reach this part of its largest entry shows nothing."""
-
-MOST_SHIFTS = 6
-"""Neighbours in a sorted list that are compared where rounding leaves several in doubt."""
-
 N_SAMPLED = 48
 """Columns on which the zeros of a proposal are counted before the whole vector is formed."""
+
+
+class RowSpace(NamedTuple):
+    """Orthonormal basis ``(rank, n_columns)`` of a row space, and the singular values kept."""
+
+    basis: np.ndarray
+    singular_values: np.ndarray
+    gap: float
+
+    @property
+    def rank(self) -> int:
+        """Dimension of the row space."""
+        return len(self.basis)
+
+
+def row_space(Y: np.ndarray, *, rtol: float = 1e-10) -> RowSpace:
+    """Orthonormal basis of the row space of Y.
+
+    Parameters
+    ----------
+    Y : ndarray of shape (n_rows, n_columns)
+    rtol : float, default=1e-10
+        Singular values below ``rtol`` times the largest are rounding.
+
+    Returns
+    -------
+    RowSpace
+        ``gap`` is the largest neglected singular value over the smallest kept one.
+    """
+    triangle = np.linalg.qr(Y, mode="r") if Y.shape[0] > Y.shape[1] else Y
+    _, singular, right = linalg.svd(triangle, full_matrices=False, check_finite=False)
+    rank = int(np.sum(singular > rtol * singular[0])) if len(singular) and singular[0] > 0 else 0
+    neglected = singular[rank] if rank < len(singular) else 0.0
+    return RowSpace(
+        right[:rank], singular[:rank], float(neglected / singular[rank - 1]) if rank else 0.0
+    )
 
 
 class SystematicBasis(NamedTuple):
     """``vectors[i]`` is one at ``pivots[i]``, zero at the other pivots, ``rest`` elsewhere.
 
     ``pivots (rank,)`` and ``others (n_columns - rank,)`` are column numbers; ``rest`` has shape
-    ``(rank, n_columns - rank)``. An entry of ``rest`` that should vanish is ``row_blur[i] *
-    column_blur[j]`` at most, zeros in double precision, where fixed tolerances cover rounding.
+    ``(rank, n_columns - rank)``.
     """
 
     pivots: np.ndarray
     others: np.ndarray
     rest: np.ndarray
-    row_blur: np.ndarray
-    column_blur: np.ndarray
 
     def combine(self, members: np.ndarray, coefficients: np.ndarray, n_columns: int) -> np.ndarray:
         """Dense rows ``(n, n_columns)``: ``members (n, t)`` weighted by ``coefficients (n, t)``."""
@@ -67,36 +90,9 @@ class SystematicBasis(NamedTuple):
             vectors[rows, self.pivots[members[:, t]]] += coefficients[:, t]
         return vectors
 
-    def cleared(
-        self, members: np.ndarray, coefficients: np.ndarray, n_columns: int, blur: np.ndarray
-    ) -> np.ndarray:
-        """Combinations as of `combine`, entries that may be rounding set to zero.
 
-        ``blur (n,)`` is that of each combination, in the units of ``row_blur``.
-        """
-        vectors = self.combine(members, coefficients, n_columns)
-        zero = ZERO_RTOL * np.abs(vectors).max(axis=1, keepdims=True)
-        vectors[np.abs(vectors) <= zero] = 0.0
-        if blur.any():
-            rest = vectors[:, self.others]
-            vectors[:, self.others] = np.where(
-                np.abs(rest) > blur[:, None] * self.column_blur, rest, 0.0
-            )
-        return vectors
-
-    def blur(self, members: np.ndarray, coefficients: np.ndarray) -> np.ndarray:
-        """Blur ``(n,)`` of combinations whose coefficients are exact."""
-        return np.linalg.norm(coefficients * self.row_blur[members], axis=1)
-
-
-def systematic_basis(
-    basis: np.ndarray, column_weights: np.ndarray, *, space: RowSpace | None = None
-) -> SystematicBasis:
+def systematic_basis(basis: np.ndarray, column_weights: np.ndarray) -> SystematicBasis:
     """Systematic basis whose pivots prefer columns of large weight, by LU with row pivoting.
-
-    With ``g_i = a_i @ Y`` rounding E of Y adds ``a_i @ E``, and since ``g_i`` is kept at zero and
-    one on the pivots, ``- sum_k (a_i @ E[:, I_k]) g_k`` as well: to first order a standard error of
-    ``|a_i| (s_j^2 + sum_k s_{I_k}^2 g_kj^2)^(1/2)`` in column j, s the noise of the columns.
 
     Parameters
     ----------
@@ -104,8 +100,6 @@ def systematic_basis(
         Any basis of the row space.
     column_weights : ndarray of shape (n_columns,)
         Positive; a column is preferred in proportion.
-    space : RowSpace or None, default=None
-        Whose ``basis`` this is, with the noise of its columns.
     """
     rank = len(basis)
     lower, pivoting = linalg.lapack.dgetrf((basis * column_weights).T)[:2]
@@ -119,40 +113,27 @@ def systematic_basis(
     )
     rest *= column_weights[pivots][:, None]
     rest /= column_weights[others]
-    if space is None or space.column_noise is None:
-        return SystematicBasis(pivots, others, rest, np.zeros(rank), np.zeros(len(others)))
-    # Coordinates of the rows: W (L1 U)^-T, the inverse of the basis on the pivots.
-    inverse = linalg.solve_triangular(
-        lower[:rank], np.diag(1.0 / space.singular_values), trans="T", check_finite=False
-    )
-    inverse = linalg.solve_triangular(
-        lower[:rank], inverse, lower=True, trans="T", unit_diagonal=True, check_finite=False
-    )
-    norms = np.linalg.norm(inverse * column_weights[pivots][:, None], axis=1)
-    noise = space.column_noise**2
-    return SystematicBasis(
-        pivots, others, rest, BLUR * norms, np.sqrt(noise[others] + noise[pivots] @ rest**2)
-    )
+    return SystematicBasis(pivots, others, rest)
 
 
-def _angle_pairs(keys: np.ndarray, tol: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+def _angle_pairs(keys: np.ndarray, tol: float) -> tuple[np.ndarray, np.ndarray]:
     """Pairs of rows of ``keys (rank, 2)`` on one line through the origin; neighbours only."""
     angle = np.mod(np.arctan2(keys[:, 1], keys[:, 0]), np.pi)
     order = np.argsort(angle)
     following = np.roll(order, -1)
     difference = angle[following] - angle[order]
     difference[-1] += np.pi
-    close = difference < tol[order] + tol[following]
+    close = difference < tol
     return order[close], following[close]
 
 
 def _signed_sums(
-    h: np.ndarray, tol: float, quadruples: bool, n_shifts: int
+    h: np.ndarray, tol: float, quadruples: bool
 ) -> tuple[list[np.ndarray], list[np.ndarray]]:
     """Triples and quadruples of rows with a signed sum of ``h (rank,)`` equal to zero.
 
     All pair sums and differences are sorted once; a triple is a pair sum that equals a single
-    value, a quadruple two equal neighbours, ``n_shifts`` apart at most.
+    value, a quadruple two equal neighbours.
     """
     rank = len(h)
     first, second = np.triu_indices(rank, 1)
@@ -172,17 +153,17 @@ def _signed_sums(
     members, coefficients = [], []
     single = np.abs(h)
     start = np.searchsorted(ranked, single - tol)
-    for shift in range(1 + n_shifts):
+    for shift in range(2):
         position = np.minimum(start + shift, len(ranked) - 1)
         hit = np.flatnonzero(np.abs(ranked[position] - single) <= tol)
         i, j, a, b = pair(position[hit])
         distinct = (hit != i) & (hit != j)
         members.append(np.column_stack([i, j, hit])[distinct])
         coefficients.append(np.column_stack([a, b, -np.sign(h[hit])])[distinct])
-    for shift in range(1, 1 + n_shifts if quadruples else 1):
-        position = np.flatnonzero(ranked[shift:] - ranked[:-shift] <= tol)
+    if quadruples:
+        position = np.flatnonzero(np.diff(ranked) <= tol)
         i, j, a, b = pair(position)
-        k, m, c, e = pair(position + shift)
+        k, m, c, e = pair(position + 1)
         distinct = (i != k) & (i != m) & (j != k) & (j != m)
         members.append(np.column_stack([i, j, k, m])[distinct])
         coefficients.append(np.column_stack([a, b, -c, -e])[distinct])
@@ -218,34 +199,26 @@ def sparse_combinations(
     """
     rest = systematic.rest
     rank, n_rest = rest.shape
-    row_blur, column_blur = systematic.row_blur, systematic.column_blur
     magnitude = np.abs(rest).max(axis=1, initial=0.0)
     window = rng.permutation(n_rest)[:n_vanishing]
     projection = rng.normal(size=(n_vanishing, 4)) / np.sqrt(n_vanishing)
     keys = rest[:, window] @ projection
-    key_blur = row_blur * np.sqrt(column_blur[window] ** 2 @ projection**2).max()
     scale = np.maximum(magnitude, 1.0)
-    sharp = row_blur * column_blur.max(initial=0.0) <= MOST_BLUR * scale
-    clear = np.maximum(1e3 * MATCH_RTOL * scale, 1e2 * key_blur)
-    alive = np.flatnonzero(sharp & (np.abs(keys).max(axis=1) > clear))
+    alive = np.flatnonzero(np.abs(keys).max(axis=1) > 1e3 * MATCH_RTOL * scale)
 
-    zero = np.maximum(ZERO_RTOL * scale[:, None], row_blur[:, None] * column_blur)
-    n_nonzero = 1 + np.sum(np.abs(rest) > zero, axis=1)
-    light = np.flatnonzero(sharp & (n_nonzero <= max_weight))
+    n_nonzero = 1 + np.sum(np.abs(rest) > ZERO_RTOL * scale[:, None], axis=1)
+    light = np.flatnonzero(n_nonzero <= max_weight)
     members = [light[:, None]]
     coefficients = [np.ones((len(light), 1))]
     if len(alive) >= 2:
-        angle_tol = 5 * MATCH_RTOL + key_blur[alive] / np.linalg.norm(keys[alive, :2], axis=1)
-        i, j = _angle_pairs(keys[alive, :2], angle_tol)
+        i, j = _angle_pairs(keys[alive, :2], 10 * MATCH_RTOL)
         i, j = alive[i], alive[j]
         ratio = -np.sum(keys[i] * keys[j], axis=1) / np.sum(keys[j] ** 2, axis=1)
         members.append(np.column_stack([i, j]))
         coefficients.append(np.column_stack([np.ones(len(i)), ratio]))
     if depth > 2 and len(alive) >= 4:
         tol = MATCH_RTOL * float(np.median(np.abs(keys[alive, 0])))
-        rounding = 2 * float(np.median(key_blur[alive]))
-        n_shifts = 1 if rounding <= tol else MOST_SHIFTS
-        triples, signs = _signed_sums(keys[alive, 0], max(tol, rounding), depth > 3, n_shifts)
+        triples, signs = _signed_sums(keys[alive, 0], tol, depth > 3)
         members += [alive[t] for t in triples]
         coefficients += signs
 
@@ -254,32 +227,27 @@ def sparse_combinations(
     sampled = rest[:, sample]
     proposals, zeros = [], []
     for group, weights in zip(members, coefficients, strict=True):
-        blur = systematic.blur(group, weights)
-        if group.shape[1] == 2:
-            # Rounding of the keys is in the ratio as well, larger for a key that is small.
-            second = group[:, 1]
-            blur *= 1.0 + scale[second] / np.linalg.norm(keys[second], axis=1)
         if group.shape[1] > 1 and len(group):
             mismatch = np.einsum("nt,ntk->nk", weights, keys[group])
             allowed = 1e2 * MATCH_RTOL * np.sum(np.abs(weights[:, :, None] * keys[group]), axis=1)
-            allowed += np.linalg.norm(weights * key_blur[group], axis=1)[:, None]
             agrees = np.all(np.abs(mismatch) <= allowed, axis=1)
-            group, weights, blur = group[agrees], weights[agrees], blur[agrees]
+            group, weights = group[agrees], weights[agrees]
         values = np.einsum("nt,ntc->nc", weights, sampled[group])
-        zero = ZERO_RTOL * np.abs(weights).max(axis=1, initial=1.0)[:, None]
-        near = np.abs(values) <= np.maximum(zero, blur[:, None] * column_blur[sample])
-        proposals.append((group, weights, blur))
+        near = np.abs(values) <= ZERO_RTOL * np.abs(weights).max(axis=1, initial=1.0)[:, None]
+        proposals.append((group, weights))
         zeros.append(np.sum(near, axis=1))
     count = np.concatenate(zeros)
     lightest = np.argsort(-count, kind="stable")[: 2 * rank]
     bounds = np.cumsum([0, *map(len, zeros)])
     found = [sp.csr_array((0, n_columns))]
-    for (group, weights, blur), start, stop in zip(proposals, bounds, bounds[1:], strict=False):
+    for (group, weights), start, stop in zip(proposals, bounds, bounds[1:], strict=False):
         mine = lightest[(lightest >= start) & (lightest < stop)] - start
         step = max(1, int(working_memory_bytes() / 16 / max(1, group.shape[1] * n_columns)))
         for position in range(0, len(mine), step):
             block = mine[position : position + step]
-            vectors = systematic.cleared(group[block], weights[block], n_columns, blur[block])
+            vectors = systematic.combine(group[block], weights[block], n_columns)
+            largest = np.abs(vectors).max(axis=1, keepdims=True)
+            vectors[np.abs(vectors) <= ZERO_RTOL * largest] = 0.0
             weight = np.count_nonzero(vectors, axis=1)
             # A combination of t rows vanishes on t - 1 columns for free; that is no evidence.
             earned = (n_rest + group.shape[1] - weight) - (group.shape[1] - 1)

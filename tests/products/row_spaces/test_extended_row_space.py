@@ -14,7 +14,7 @@ from sklearn_nnrecover.products.row_spaces.extended_row_space import (
     rounded_rows,
 )
 from sklearn_nnrecover.products.row_spaces.last_factor_ica import last_factor_by_ica
-from sklearn_nnrecover.products.row_spaces.orthonormal_bases import row_space
+from sklearn_nnrecover.products.row_spaces.systematic_bases import row_space
 
 
 def sparse_integers(n_rows, n_columns, rng):

@@ -10,13 +10,11 @@ from sklearn_nnrecover.products.factor_gauge import row_gauge
 from sklearn_nnrecover.products.row_spaces.information_sets import (
     information_set_factor,
     replaceable,
+    sparsest_basis,
 )
 from sklearn_nnrecover.products.row_spaces.minimum_weight import list_light_vectors
-from sklearn_nnrecover.products.row_spaces.orthonormal_bases import row_space
 from sklearn_nnrecover.products.row_spaces.remainders import seen_repeatedly
-from sklearn_nnrecover.products.row_spaces.sparsest_bases import sparsest_basis
-
-EPS = float(np.finfo(np.float32).eps)
+from sklearn_nnrecover.products.row_spaces.systematic_bases import row_space
 
 
 def peel_of(Y, **options):
@@ -190,100 +188,3 @@ def test_nodes_are_seen_repeatedly_where_rows_are_to_spare(rng):
     np.testing.assert_array_equal(seen_repeatedly(Z, rng), [True, True, True, False, False])
     assert not seen_repeatedly(rng.standard_normal((5, 5)), rng).any()
     assert seen_repeatedly(rng.standard_normal((6, 5)), rng).all()
-
-
-def single(Y):
-    return Y.astype(np.float32).astype(float)
-
-
-@pytest.mark.parametrize("integer", [True, False])
-def test_rows_behind_real_codes_in_single_precision(integer, rng):
-    F = sparse_rows(60, 150, 5, rng, integer=integer)
-    Y = single(rng.normal(size=(90, 60)) @ F)
-    as_double = peel_of(Y, rng=rng)
-    assert as_double is None or not as_double.proven.any()
-    peel = peel_of(Y, rng=rng, eps=EPS)
-    found, planted = peel.factor.toarray(), F.toarray()
-    distance = np.abs(found[:, None] - planted[None]).max(axis=2)
-    assert np.sum(distance.min(axis=0) < (1e-12 if integer else 1e-4)) >= 59
-    assert_allclose(peel.remainder @ peel.factor, Y, atol=2e-6 * np.abs(Y).max())
-    assert np.all(distance.min(axis=1)[peel.proven] < 1e-4)
-    assert np.mean(peel.proven) > 0.5
-
-
-def test_scales_of_rows_and_columns_do_not_matter(rng):
-    F = sparse_rows(30, 90, 4, rng, integer=False)
-    columns = 10.0 ** rng.uniform(-6, 6, 90)
-    Z = rng.normal(size=(50, 30)) * 10.0 ** rng.uniform(-6, 6, (50, 1))
-    planted = row_gauge(sp.csr_array(F @ sp.diags_array(columns)))[0].toarray()
-    for Y, eps, rtol in ((Z @ F * columns, 0.0, 1e-9), (single(Z @ F * columns), EPS, 1e-3)):
-        peel = peel_of(Y, rng=rng, eps=eps)
-        assert np.mean(peel.proven) > 0.5
-        found = peel.factor.toarray()
-        size = np.abs(planted).max(axis=1, keepdims=True)
-        same = [(np.abs(row - planted) <= rtol * np.abs(planted)).all(axis=1) for row in found]
-        assert np.all(np.any(same, axis=1)[peel.proven])
-        assert np.any(same, axis=0).sum() >= 29
-        assert size.min() >= 1
-
-
-def test_ties_are_never_proven_in_single_precision(rng):
-    F = np.zeros((12, 80))
-    # The difference of the first two rows is as light as they are, but for a part in 1e5 or none.
-    for part in (1e-9, 0.0):
-        F[:] = 0.0
-        F[0, [0, 1, 2]] = 1.0, 2.0, 1.5
-        F[1, [0, 1, 3]] = 1.0, 2.0 + part, -1.5
-        for row in range(2, 12):
-            F[row, 3 * row + np.arange(3)] = rng.uniform(1, 3, size=3)
-        peel = peel_of(single(rng.normal(size=(40, 12)) @ F), rng=rng, eps=EPS)
-        assert not peel.proven[np.any(peel.factor.toarray()[:, :3], axis=1)].any()
-        assert peel.proven.sum() == 10
-
-
-def test_noise_beyond_rounding_gives_no_factor(rng):
-    F = sparse_rows(30, 90, 4, rng)
-    Y = rng.normal(size=(60, 30)) @ F
-    assert peel_of(single(Y), rng=rng, eps=EPS).proven.any()
-    noisy = single(Y + 1e-4 * rng.normal(size=Y.shape))
-    assert peel_of(noisy, rng=rng, eps=EPS) is None
-
-
-def test_rows_that_rounding_blurs_are_not_claimed(rng):
-    F = sparse_rows(20, 70, 4, rng, integer=False)
-    planted = F.toarray()
-    for weak in (1e-3, 1e-5, 1e-6, 1e-7):
-        Z = rng.normal(size=(40, 20)) * np.where(np.arange(20) == 0, weak, 1.0)
-        peel = peel_of(single(Z @ F), rng=rng, eps=EPS)
-        if weak == 1e-3:
-            assert peel.proven.any()
-        if peel is not None:
-            distance = np.abs(peel.factor.toarray()[:, None] - planted).max(axis=2)
-            assert np.all(distance[peel.proven].min(axis=1) < 1e-2)
-
-
-@pytest.mark.parametrize("shape", [(200, 10), (60, 150), (50, 50)])
-def test_dense_random_data_in_single_precision_never_give_a_factor(shape, rng):
-    assert peel_of(single(rng.normal(size=shape)), rng=rng, eps=EPS) is None
-    low = rng.normal(size=(shape[0], 8)) @ rng.normal(size=(8, shape[1]))
-    assert peel_of(single(low), rng=rng, eps=EPS) is None
-
-
-def test_listing_is_complete_in_single_precision(rng):
-    F = sparse_rows(60, 160, 4, rng, integer=False)
-    space = row_space(single(rng.normal(size=(80, 60)) @ F), eps=EPS)
-    listing = list_light_vectors(space, max_weight=4, rng=rng)
-    assert listing.complete_weight == 4
-    found, planted = listing.vectors.toarray(), F.toarray()
-    distance = np.abs(found[:, None] - planted[None]).max(axis=2)
-    assert np.all(distance.min(axis=0) < 1e-4)
-
-
-def test_multiples_of_a_row_count_once_in_single_precision(rng):
-    Z = np.zeros((9, 5))
-    Z[:6, :3] = rng.standard_normal((6, 3))
-    Z[6, 3] = Z[7, 4] = 1.0
-    Z[8] = 3.7 * Z[6]
-    Z = Z * (1 + EPS * rng.uniform(-1, 1, Z.shape)) + 1e-6 * EPS * rng.standard_normal(Z.shape)
-    seen = seen_repeatedly(Z, rng, eps=EPS)
-    assert_array_equal(seen, [True, True, True, False, False])

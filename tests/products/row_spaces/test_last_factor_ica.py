@@ -9,7 +9,7 @@ from sklearn_nnrecover.products.row_spaces.last_factor_ica import (
     tanh_separation,
     vectors_on_supports,
 )
-from sklearn_nnrecover.products.row_spaces.orthonormal_bases import row_space
+from sklearn_nnrecover.products.row_spaces.systematic_bases import row_space
 
 
 def peel_of(Y, **options):

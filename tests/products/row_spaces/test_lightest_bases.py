@@ -13,7 +13,7 @@ from sklearn_nnrecover.products.row_spaces.lightest_bases import (
     distinct_vectors,
     lightest_independent,
 )
-from sklearn_nnrecover.products.row_spaces.orthonormal_bases import row_space
+from sklearn_nnrecover.products.row_spaces.systematic_bases import row_space
 
 
 def minimal_vectors(rows):

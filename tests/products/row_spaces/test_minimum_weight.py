@@ -9,7 +9,7 @@ import pytest
 import scipy.sparse as sp
 
 from sklearn_nnrecover.products.row_spaces.minimum_weight import list_light_vectors
-from sklearn_nnrecover.products.row_spaces.orthonormal_bases import row_space
+from sklearn_nnrecover.products.row_spaces.systematic_bases import row_space
 
 
 def vectors_of_weight(space, weight):

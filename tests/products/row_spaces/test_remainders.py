@@ -48,14 +48,3 @@ def test_dense_copies_are_refused_with_the_figure(monkeypatch):
     with pytest.raises(MemoryError, match="intersection"):
         dense_rows(sp.csr_array((100, 100)))
     assert dense_rows(np.eye(3)).shape == (3, 3)
-
-
-def test_remainders_of_rounded_data_have_zeros_where_rounding_allows(rng):
-    layer = sparse_layer(rng)
-    codes = rng.standard_normal((60, 10)) * (rng.uniform(size=(60, 10)) < 0.5)
-    eps = float(np.finfo(np.float32).eps)
-    Y = (codes @ layer).astype(np.float32).astype(float)
-    _, remainder, residual = solve_remainder(Y, layer, eps=eps)
-    np.testing.assert_array_equal(remainder != 0, codes != 0)
-    np.testing.assert_allclose(remainder, codes, atol=1e-5)
-    assert 1e-9 < residual < eps
