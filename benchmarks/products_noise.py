@@ -13,8 +13,8 @@ from benchmarks.registry import case
 from sklearn_nnrecover.datasets import make_sparse_product
 from sklearn_nnrecover.exceptions import RecoveryWarning
 from sklearn_nnrecover.products import SparseDeepFactorizer
+from sklearn_nnrecover.products.chain_product import chain_product
 from sklearn_nnrecover.products.noisy.support_least_squares import (
-    chain_product,
     fit_supports,
     in_gauge,
 )

@@ -6,6 +6,7 @@ import numpy as np
 import scipy.sparse as sp
 
 from sklearn_nnrecover.products.chain_claims import supported_claims
+from sklearn_nnrecover.products.chain_product import chain_product
 from sklearn_nnrecover.products.factor_gauge import normalize_chain
 from sklearn_nnrecover.products.integer_pursuit import clean
 from sklearn_nnrecover.products.integer_unit import integer_unit
@@ -107,9 +108,7 @@ def _judged_together(links: list[Link], factors: list[sp.csr_array]) -> list[Lin
 
 
 def _product(factors: list[sp.csr_array]) -> sp.csr_array:
-    product = factors[0]
-    for factor in factors[1:]:
-        product = sp.csr_array(product @ factor)
+    product = chain_product(factors)
     return clean(product, 1e-9 * np.abs(product.data).max(initial=0.0))
 
 

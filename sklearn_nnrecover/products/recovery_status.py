@@ -16,6 +16,7 @@ import numpy as np
 import scipy.sparse as sp
 from scipy.stats import f as f_distribution
 
+from sklearn_nnrecover.products.chain_product import chain_product
 from sklearn_nnrecover.products.peeling import Chain, Evidence, Matrix
 
 LACK_OF_FIT_LEVEL = 1e-3
@@ -31,10 +32,7 @@ class Status(NamedTuple):
 
 def product_error(X: Matrix, scale: float, factors: list) -> float:
     """Return the largest error of ``scale * product`` relative to the largest entry of X."""
-    product = factors[0]
-    for factor in factors[1:]:
-        product = product @ factor
-    return float(abs(X - scale * product).max() / abs(X).max())
+    return float(abs(X - scale * chain_product(factors)).max() / abs(X).max())
 
 
 def lack_of_fit(X: np.ndarray, scale: float, factors: list) -> Evidence:
@@ -43,10 +41,7 @@ def lack_of_fit(X: np.ndarray, scale: float, factors: list) -> Evidence:
     A wrong support leaves signal in cells it calls empty, a wrong value in cells it calls full;
     noise knows no difference. Two-sided F test of equal variances.
     """
-    product = factors[0]
-    for factor in factors[1:]:
-        product = product @ factor
-    fitted = scale * sp.csr_array(product).toarray()
+    fitted = scale * chain_product(factors).toarray()
     squared = (X - fitted) ** 2
     full = fitted != 0
     n_full, n_empty = int(full.sum()), int((~full).sum())

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import numpy as np
+
 from sklearn_nnrecover.products.structures import (
     Basis,
     Convolution,
@@ -9,6 +11,16 @@ from sklearn_nnrecover.products.structures import (
     Subspace,
     butterfly_levels,
 )
+
+
+def product_of(structures, parameters):
+    """The product of the matrices with these parameters, dense."""
+    product = None
+    for structure, h in zip(structures, parameters, strict=True):
+        matrix = structure.matrix(h)
+        matrix = matrix.toarray() if hasattr(matrix, "toarray") else np.asarray(matrix)
+        product = matrix if product is None else product @ matrix
+    return product
 
 
 def gaussian(rng, n_factors, n_parameters, order):

@@ -12,8 +12,8 @@ from typing import NamedTuple
 import numpy as np
 import scipy.sparse as sp
 
+from sklearn_nnrecover.products.chain_product import chain_product
 from sklearn_nnrecover.products.noisy.noisy_two_factors import Problem
-from sklearn_nnrecover.products.noisy.support_least_squares import chain_product
 
 LARGEST_CONDITION = 1e3
 """Condition of the layers beyond which their codes are not known well enough to be split."""

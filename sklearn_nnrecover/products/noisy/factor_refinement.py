@@ -17,6 +17,7 @@ from collections.abc import Sequence
 import numpy as np
 import scipy.sparse as sp
 
+from sklearn_nnrecover.products.chain_product import chain_product
 from sklearn_nnrecover.products.noisy.dense_codes import codes_within_noise
 from sklearn_nnrecover.products.noisy.noisy_agreement import SIGNIFICANT
 from sklearn_nnrecover.products.noisy.noisy_two_factors import (
@@ -25,7 +26,6 @@ from sklearn_nnrecover.products.noisy.noisy_two_factors import (
     better_codes,
 )
 from sklearn_nnrecover.products.noisy.support_least_squares import (
-    chain_product,
     codes_by_least_squares,
     fit_supports,
 )

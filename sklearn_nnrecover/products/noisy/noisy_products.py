@@ -12,6 +12,7 @@ import scipy.sparse as sp
 from sklearn_nnrecover.linalg.blocks import require_memory, working_memory_bytes
 from sklearn_nnrecover.linalg.steps import Steps
 from sklearn_nnrecover.products.chain_claims import supported_claims
+from sklearn_nnrecover.products.chain_product import chain_product
 from sklearn_nnrecover.products.factor_gauge import normalize_chain
 from sklearn_nnrecover.products.noisy.chain_agreement import nodes_found_again
 from sklearn_nnrecover.products.noisy.dense_codes import codes_within_noise
@@ -21,7 +22,6 @@ from sklearn_nnrecover.products.noisy.noisy_two_factors import Problem
 from sklearn_nnrecover.products.noisy.residual_noise import residual_noise
 from sklearn_nnrecover.products.noisy.support_least_squares import (
     SupportFit,
-    chain_product,
     fit_supports,
 )
 from sklearn_nnrecover.products.peeling import Evidence, Matrix

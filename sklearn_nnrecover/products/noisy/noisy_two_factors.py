@@ -26,6 +26,7 @@ import scipy.sparse as sp
 from scipy.stats import norm
 
 from sklearn_nnrecover.linalg.steps import Step, Steps
+from sklearn_nnrecover.products.chain_product import chain_product
 from sklearn_nnrecover.products.integer_pursuit import clean
 from sklearn_nnrecover.products.noisy.noisy_agreement import (
     SIGNIFICANT,
@@ -36,7 +37,6 @@ from sklearn_nnrecover.products.noisy.noisy_agreement import (
 )
 from sklearn_nnrecover.products.noisy.significant_codes import branched_codes, significant_codes
 from sklearn_nnrecover.products.noisy.support_least_squares import (
-    chain_product,
     codes_by_least_squares,
 )
 from sklearn_nnrecover.products.row_agreement import pattern

@@ -6,7 +6,8 @@ import numpy as np
 from scipy.stats import chi2, norm
 from scipy.stats import f as f_distribution
 
-from sklearn_nnrecover.products.noisy.support_least_squares import SupportFit, chain_product
+from sklearn_nnrecover.products.chain_product import chain_product
+from sklearn_nnrecover.products.noisy.support_least_squares import SupportFit
 from sklearn_nnrecover.products.peeling import Evidence
 from sklearn_nnrecover.products.recovery_status import LACK_OF_FIT_LEVEL
 from sklearn_nnrecover.products.structured.lack_of_fit import (

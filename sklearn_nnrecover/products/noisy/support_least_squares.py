@@ -23,6 +23,7 @@ from scipy.linalg import lapack, solve_triangular
 from scipy.sparse.linalg import lsmr
 
 from sklearn_nnrecover.linalg.blocks import row_blocks, working_memory_bytes
+from sklearn_nnrecover.products.chain_product import chain_product
 from sklearn_nnrecover.products.factor_gauge import row_gauge
 from sklearn_nnrecover.products.noisy.product_jacobian import product_jacobian
 
@@ -328,14 +329,6 @@ def _moved(
 
 def _with_data(factor: sp.csr_array, data: np.ndarray) -> sp.csr_array:
     return sp.csr_array((data, factor.indices, factor.indptr), shape=factor.shape)
-
-
-def chain_product(factors: Sequence[sp.csr_array]) -> sp.csr_array:
-    """Return the product of at least one factor."""
-    product = factors[0]
-    for factor in factors[1:]:
-        product = sp.csr_array(product @ factor)
-    return product
 
 
 def _at(chain: Sequence[sp.csr_array], cells: np.ndarray) -> np.ndarray:

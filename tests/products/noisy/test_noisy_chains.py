@@ -12,6 +12,7 @@ from sklearn_nnrecover.datasets import make_sparse_product
 from sklearn_nnrecover.exceptions import RecoveryWarning
 from sklearn_nnrecover.linalg.steps import run_to_end
 from sklearn_nnrecover.products import SparseDeepFactorizer
+from sklearn_nnrecover.products.chain_product import chain_product
 from sklearn_nnrecover.products.factor_gauge import row_gauge
 from sklearn_nnrecover.products.noisy.chain_agreement import nodes_found_again
 from sklearn_nnrecover.products.noisy.dense_codes import codes_within_noise
@@ -24,7 +25,6 @@ from sklearn_nnrecover.products.noisy.lighter_atoms import lighter_atoms
 from sklearn_nnrecover.products.noisy.noisy_chains import noisy_chains
 from sklearn_nnrecover.products.noisy.noisy_two_factors import NoisyFactors, Problem
 from sklearn_nnrecover.products.noisy.support_least_squares import (
-    chain_product,
     fit_supports,
     in_gauge,
 )

@@ -16,17 +16,15 @@ from sklearn_nnrecover.products.structured.certificate_verdicts import (
 from sklearn_nnrecover.products.structured.certificates import certify
 from sklearn_nnrecover.products.structures import Basis, Diagonal, SparseSupport
 
+from ..structured_cases import product_of
+
 
 def lifted_columns(structures):
     """The product for every choice of one unit parameter a factor, one column each."""
     columns = []
     for choice in itertools.product(*(range(s.n_parameters) for s in structures)):
-        product = None
-        for structure, parameter in zip(structures, choice, strict=True):
-            matrix = structure.matrix(np.eye(structure.n_parameters)[parameter])
-            matrix = matrix.toarray() if hasattr(matrix, "toarray") else np.asarray(matrix)
-            product = matrix if product is None else product @ matrix
-        columns.append(product.ravel())
+        units = [np.eye(s.n_parameters)[g] for s, g in zip(structures, choice, strict=True)]
+        columns.append(product_of(structures, units).ravel())
     return np.array(columns).T
 
 
@@ -39,15 +37,6 @@ def random_chain(rng, n_factors, order):
         matrices[0, 0, 0] = 1.0
         chain.append(Basis(matrices))
     return chain
-
-
-def product_of(structures, parameters):
-    product = None
-    for structure, h in zip(structures, parameters, strict=True):
-        matrix = structure.matrix(h)
-        matrix = matrix.toarray() if hasattr(matrix, "toarray") else np.asarray(matrix)
-        product = matrix if product is None else product @ matrix
-    return product
 
 
 @pytest.mark.parametrize("n_factors", [2, 3])

@@ -15,16 +15,7 @@ from sklearn_nnrecover.products.structured.witnesses import (
 )
 from sklearn_nnrecover.products.structures import Basis, Convolution, Diagonal, Restricted
 
-from ..structured_cases import AMBIGUOUS, dilated_convolutions, gaussian
-
-
-def product_of(structures, parameters):
-    product = None
-    for structure, h in zip(structures, parameters, strict=True):
-        matrix = structure.matrix(h)
-        matrix = matrix.toarray() if hasattr(matrix, "toarray") else np.asarray(matrix)
-        product = matrix if product is None else product @ matrix
-    return product
+from ..structured_cases import AMBIGUOUS, dilated_convolutions, gaussian, product_of
 
 
 def rank_one(parameters):
